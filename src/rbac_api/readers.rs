@@ -584,11 +584,11 @@ fn through(target: &Target<'_>, by: LetInBy, person: &Person, state: &State) -> 
         return Vec::new();
     };
     match (by, v2) {
-        (LetInBy::V2, V2Gate::Requires { base, .. }) => {
-            ways(&state.registry.catalog, &held(state, person), base)
-                .into_iter()
-                .map(|way| json!(way))
-                .collect()
+        (LetInBy::V2, V2Gate::Requires { base, also, .. }) => {
+            let held = held(state, person);
+            let all = std::iter::once(base).chain(also);
+            let ways = all.flat_map(|requirement| ways(&state.registry.catalog, &held, requirement));
+            ways.map(|way| json!(way)).collect()
         }
         (LetInBy::Legacy, _) => {
             let accepted =

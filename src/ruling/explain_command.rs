@@ -40,12 +40,14 @@ mod tests {
     use policy::decision::Lack;
     use policy::firewall::{Policy, inspect};
     use policy::ids::{AdminId, MachineTokenId};
+    use policy::mapping::Forbidden;
 
     fn command(reason: Reason, principal: &Principal, target: &str) -> Option<String> {
         let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let request = inspect(head.as_bytes(), &Policy::default()).expect("a request");
         let lack = Lack { reason, required: Vec::new() };
-        explain_command(&Denial { principal: principal.clone(), lack }, &request)
+        let answer = Forbidden::default();
+        explain_command(&Denial { principal: principal.clone(), lack, answer }, &request)
     }
 
     fn admin(id: &str) -> Principal {

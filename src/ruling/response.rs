@@ -5,6 +5,7 @@ use std::sync::Arc;
 use policy::decision::{Denial, Reason, Rejection};
 use policy::firewall::Refusal;
 use policy::ids::RequestId;
+use policy::mapping::Forbidden;
 use policy::method::Method;
 
 use super::explain_command::explain_command;
@@ -65,9 +66,15 @@ impl Response {
     pub fn to_rejection(rejection: &Rejection, asked: Asked<'_>, offer: Option<&Offer>) -> Response {
         let (form, id) = (asked.form(), asked.id);
         match rejection {
+            Rejection::Denied(denial) if denial.answer == Forbidden::Redirect => login(asked).named("denied"),
             Rejection::Denied(denial) => denied(denial, asked, offer),
             Rejection::Login => login(asked),
             Rejection::Unauthorized => unauthorized(asked).named("unauthorized"),
+            Rejection::Unknown => {
+                let detail = "This address is for people who are logged in.";
+                Response::to(asked, Help::LogIn, (403, "unknown"), "Access denied", detail)
+                    .named("unauthorized")
+            }
             Rejection::Gone => {
                 let detail = "This address has been removed.";
                 Response::to(asked, Help::Elsewhere, (410, "gone"), "Gone", detail).named("gone")

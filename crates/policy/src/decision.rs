@@ -14,7 +14,8 @@ use std::sync::Arc;
 use crate::identity::Principal;
 use crate::ids::Epoch;
 use crate::mapping::{
-    ClusterMode, Found, Mapping, Rollout, Row, RowKind, TicketRule, Unauthenticated, Unmapped, V2Gate,
+    ClusterMode, Forbidden, Found, Mapping, Rollout, Row, RowKind, TicketRule, Unauthenticated, Unmapped,
+    V2Gate,
 };
 use crate::method::Method;
 use crate::rbac::flaw::FlawKind;
@@ -101,6 +102,8 @@ pub enum Rejection {
     Login,
     /// Nobody is logged in, or a machine brought no token: 401.
     Unauthorized,
+    /// Nobody is logged in, and the row says 403 to that. Without an audit row, which would name nobody.
+    Unknown,
     /// The route was deleted: 410.
     Gone,
     /// 404 for every caller: the mapping lists the path in `quiet`, or the route is the gate's own and FLAG_RBAC_V2 is off.
@@ -116,7 +119,7 @@ pub const fn outcome_word(outcome: &Outcome) -> &'static str {
         Ok(_) | Err(Rejection::Upgrade) => "allow",
         Err(Rejection::Denied(_)) => "deny",
         Err(Rejection::Login) => "login",
-        Err(Rejection::Unauthorized) => "unauthorized",
+        Err(Rejection::Unauthorized | Rejection::Unknown) => "unauthorized",
         Err(Rejection::Gone) => "gone",
         Err(Rejection::Quiet) => "quiet",
     }
@@ -239,6 +242,8 @@ pub struct Denial {
     /// Only callers that are known are denied; strangers are asked to log in.
     pub principal: Principal,
     pub lack: Lack,
+    /// The answer to it; whatever it is, the denial is audited.
+    pub answer: Forbidden,
 }
 
 /// What a principal lacks.
@@ -374,6 +379,7 @@ pub fn decide_with(question: &Question<'_>, ticket: &TicketFacts) -> Verdict {
             Caller::Known(principal, _) => Rejection::Denied(Denial {
                 principal: principal.clone(),
                 lack: Lack { reason: Reason::UnmappedRoute, required: vec!["a row in the mapping".into()] },
+                answer: Forbidden::Status403,
             }),
             // A caller without identity gets what any session row would give, so that nobody can probe which routes
             // exist.
@@ -488,7 +494,11 @@ fn decide_gated(
     };
     let outcome = match enforced {
         Ok(roles_used) => Ok(permit(Some(row), gate.into(), Caller::Known(principal, access), roles_used)),
-        Err(lack) => Err(Rejection::Denied(Denial { principal: principal.clone(), lack })),
+        Err(lack) => {
+            let is_admin = matches!(principal, Principal::Admin { .. });
+            let answer = if is_admin { row.forbidden } else { Forbidden::Status403 };
+            Err(Rejection::Denied(Denial { principal: principal.clone(), lack, answer }))
+        }
     };
     Verdict { outcome, gate: Some(gate), drift }
 }
@@ -515,20 +525,23 @@ fn legacy_gate(legacy: Option<&BTreeSet<LegacyRole>>, access: &Access) -> Result
     Ok(used)
 }
 
-/// The row's requirement and, besides, that of every body rule that the body meets.
+/// Everything that the row requires and, besides, what every body rule requires that the body meets.
 fn v2_gate(
     v2: &V2Gate,
     access: &Access,
     body: &BodyFacts,
     ticket: &TicketFacts,
 ) -> Result<Vec<Arc<str>>, Lack> {
-    let V2Gate::Requires { base, when, ticket: rule } = v2 else {
+    let V2Gate::Requires { base, also, when, ticket: rule } = v2 else {
         return Err(Lack { reason: Reason::NoLegacyGate, required: vec!["an operator's decision".into()] });
     };
     let mut used = vec![match rule {
         None => met(base, access)?,
         Some(rule) => met_by_ticket(rule, base, access, ticket)?,
     }];
+    for requirement in also {
+        used.push(met(requirement, access)?);
+    }
     if when.is_empty() {
         return Ok(used);
     }
@@ -591,6 +604,7 @@ fn challenge(row: &Row) -> Rejection {
     match row.unauthenticated {
         Unauthenticated::Redirect => Rejection::Login,
         Unauthenticated::Status401 => Rejection::Unauthorized,
+        Unauthenticated::Status403 => Rejection::Unknown,
     }
 }
 

@@ -31,8 +31,8 @@ pub use crate::diagnostic::{Diagnostic, Diagnostics};
 pub use rollout::{ClusterMode, Cohort, Rollout, SoakTerms};
 pub use row_count::{Counted, counted};
 pub use table::{
-    BodyField, BodyRule, CustomerPlace, Decided, Found, Freshness, Mapping, Row, RowKind, TicketRule, Totp,
-    Unauthenticated, Unmapped, V2Gate,
+    BodyField, BodyRule, CustomerPlace, Decided, Forbidden, Found, Freshness, Mapping, Row, RowKind,
+    TicketRule, Totp, Unauthenticated, Unmapped, V2Gate,
 };
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use fixedbitset::FixedBitSet;
 use policy::decision::body::BodyKind;
 use policy::mapping::regions::Region;
-use policy::mapping::{Mapping, Row};
+use policy::mapping::{Forbidden, Mapping, Row, Unauthenticated};
 use policy::rbac::catalog::Catalog;
 
 use admission::{Admitted, Demand, Judge};
@@ -90,7 +90,20 @@ impl ServerChange {
             let notifies = row.into_iter().flat_map(|row| &row.notifies);
             let roles: Vec<&str> = notifies.map(|role| &**role.name()).collect();
             let server = server(row);
-            if roles.is_empty() { server } else { format!("{server}, notifying for {}", roles.join(", ")) }
+            let server = if roles.is_empty() {
+                server
+            } else {
+                format!("{server}, notifying for {}", roles.join(", "))
+            };
+            // How a row refuses changes nobody's access, and every refused client sees it.
+            let strangers = row.and_then(|row| match row.unauthenticated {
+                Unauthenticated::Redirect => None,
+                Unauthenticated::Status401 => Some(", 401 for strangers"),
+                Unauthenticated::Status403 => Some(", 403 for strangers"),
+            });
+            let denied = row.filter(|row| row.forbidden == Forbidden::Redirect);
+            let denied = denied.map(|_| ", to the login for who is denied");
+            [Some(server.as_str()), strangers, denied].into_iter().flatten().collect::<String>()
         };
         let route = region.new.or(region.old)?.route.to_string();
         let (before, after) = (server(region.old), server(region.new));

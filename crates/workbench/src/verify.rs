@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use policy::decision::body::BodyKind;
 use policy::decision::{Control, GateInForce, Target, WhyLegacy, gate_in_force, takes_presented};
-use policy::mapping::{Mapping, Row, RowKind, TicketRule, Unauthenticated, Unmapped, V2Gate};
+use policy::mapping::{Forbidden, Mapping, Row, RowKind, TicketRule, Unauthenticated, Unmapped, V2Gate};
 use policy::method::{Method, MethodSet};
 use policy::rbac::catalog::Catalog;
 use policy::rbac::{LegacyRole, Requirement};
@@ -43,10 +43,14 @@ pub enum Expect {
     Login,
     /// 401.
     Unauthorized,
+    /// 403 to nobody, without an audit row.
+    Unknown,
     /// The gate would forward it.
     Allow,
     /// 403, with exactly one audit row.
     Deny,
+    /// To the login page, with exactly one audit row.
+    DenyToLogin,
     /// 410.
     Gone,
     /// 404.
@@ -134,6 +138,8 @@ struct At<'m, 'p> {
 
 impl<'m> At<'m, '_> {
     fn case(&self, who: Who, said: &'static str, expect: Expect) -> Case<'m> {
+        let to_login = self.row.is_some_and(|row| row.forbidden == Forbidden::Redirect);
+        let expect = if expect == Expect::Deny && to_login { Expect::DenyToLogin } else { expect };
         Case { row: self.row, method: self.method, path: self.path.to_owned(), body: None, who, said, expect }
     }
 
@@ -157,6 +163,7 @@ impl<'m> At<'m, '_> {
         let challenge = match row.unauthenticated {
             Unauthenticated::Redirect => Expect::Login,
             Unauthenticated::Status401 => Expect::Unauthorized,
+            Unauthenticated::Status403 => Expect::Unknown,
         };
         match &row.kind {
             RowKind::Gone => vec![nobody(Expect::Gone)],
@@ -184,8 +191,8 @@ impl<'m> At<'m, '_> {
                     (GateInForce::V2, V2Gate::Requires { ticket: Some(rule), when, .. }) => {
                         cases.extend(self.for_a_ticket(mapping, catalog, rule, when.is_empty()));
                     }
-                    (GateInForce::V2, V2Gate::Requires { base, .. }) => {
-                        cases.extend(self.v2(row, mapping, catalog, base));
+                    (GateInForce::V2, V2Gate::Requires { base, also, .. }) => {
+                        cases.extend(self.v2(row, mapping, catalog, (base, also)));
                     }
                     _ => cases.extend(self.legacy(mapping, legacy.as_deref())),
                 }
@@ -213,7 +220,13 @@ impl<'m> At<'m, '_> {
 
     /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not. So for
     /// each kind of body that the row distinguishes.
-    fn v2(&self, row: &Row, mapping: &Mapping, catalog: &Catalog, base: &Requirement) -> Vec<Case<'m>> {
+    fn v2(
+        &self,
+        row: &Row,
+        mapping: &Mapping,
+        catalog: &Catalog,
+        (base, also): (&Requirement, &[Requirement]),
+    ) -> Vec<Case<'m>> {
         let without = |requirement: &Requirement| {
             let roles =
                 catalog.roles.iter().filter(|role| !brings(catalog, role, requirement)).cloned().collect();
@@ -228,7 +241,7 @@ impl<'m> At<'m, '_> {
         let mut cases = Vec::new();
         for kind in kinds {
             let met = rules.iter().filter(|rule| kind.meets(rule) || kind == BodyKind::Unreadable);
-            let further: Vec<&Requirement> = met.map(|rule| &rule.requires).collect();
+            let further: Vec<&Requirement> = also.iter().chain(met.map(|rule| &rule.requires)).collect();
             let body = body::of_kind(rules, kind);
             let by_body = self.by_body(catalog, base, &further, kind);
             cases.extend(by_body.into_iter().map(|case| Case { body: body.clone(), ..case }));
@@ -280,18 +293,28 @@ impl<'m> At<'m, '_> {
         if further.is_empty() {
             return vec![self.case(holding(own), "an admin with the role", Expect::Allow)];
         }
+        // Without a rule of a body, it is the row that asks for several permissions.
+        let by_row = kind == BodyKind::NoRule;
         let mut cases = Vec::new();
         // What no role brings, nobody can be given.
         if more.iter().all(Option::is_some) {
             cases.push(self.case(
                 holding(all),
-                "an admin with all roles that the body requires",
+                if by_row {
+                    "an admin with all that the row requires"
+                } else {
+                    "an admin with all roles that the body requires"
+                },
                 Expect::Allow,
             ));
         }
         let is_brought = |one: &&Requirement| own.iter().any(|role| brings(catalog, role, one));
         if !further.iter().all(is_brought) {
-            let said = "an admin with only the row's role, not those that the body requires";
+            let said = if by_row {
+                "an admin with only the first of what the row requires"
+            } else {
+                "an admin with only the row's role, not those that the body requires"
+            };
             cases.push(self.case(holding(own), said, Expect::Deny));
         }
         cases

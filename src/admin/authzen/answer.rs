@@ -73,9 +73,13 @@ impl Decision {
                 (false, denial.lack.reason.word(), denial.lack.required, Vec::new())
             }
             Err(Rejection::Upgrade) => (false, "upgrade", Vec::new(), Vec::new()),
-            Err(Rejection::Login | Rejection::Unauthorized | Rejection::Gone | Rejection::Quiet) => {
-                (false, ending, Vec::new(), Vec::new())
-            }
+            Err(
+                Rejection::Login
+                | Rejection::Unauthorized
+                | Rejection::Unknown
+                | Rejection::Gone
+                | Rejection::Quiet,
+            ) => (false, ending, Vec::new(), Vec::new()),
         };
         let context = Context {
             reason: Some(reason),

@@ -135,7 +135,7 @@ fn link(row: &policy::mapping::Row, mode: ClusterMode) -> Option<Link> {
     };
     let needs = match (v2, mode) {
         (V2Gate::Undecided { question, .. }, _) => format!("{} ({question})", legacy_names()),
-        (V2Gate::Requires { base, .. }, ClusterMode::V2) => base.to_string(),
+        (V2Gate::Requires { .. }, ClusterMode::V2) => v2.demand(),
         (V2Gate::Requires { .. }, _) => legacy_names(),
     };
     // A value for each variable; the stand-in takes any.

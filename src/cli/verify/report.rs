@@ -84,6 +84,8 @@ impl CaseResult {
         match self.expected {
             Expect::Login => self.status == 302 && self.audit_rows == 0,
             Expect::Unauthorized => self.status == 401 && self.audit_rows == 0,
+            Expect::Unknown => self.status == 403 && self.audit_rows == 0,
+            Expect::DenyToLogin => self.status == 302 && !self.passed && self.audit_rows == 1,
             Expect::Allow => self.status == 200 && self.passed && self.audit_rows == 0,
             Expect::Deny => self.status == 403 && !self.passed && self.audit_rows == 1,
             Expect::Gone => self.status == 410 && self.audit_rows == 0,
@@ -95,6 +97,8 @@ impl CaseResult {
         match self.expected {
             Expect::Login => "302",
             Expect::Unauthorized => "401",
+            Expect::Unknown => "403 without an audit row",
+            Expect::DenyToLogin => "302 with one audit row",
             Expect::Allow => "200 from the view",
             Expect::Deny => "403 with one audit row",
             Expect::Gone => "410",

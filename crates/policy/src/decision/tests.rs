@@ -29,6 +29,8 @@ cluster = "V"
 [blueprints.v.routes]
 "GET /v" = { legacy = ["ops"], role = "r" }
 "GET /perm" = { permission = "p:x:read" }
+"GET /perms" = { legacy = ["ops"], permission = ["p:x:read", "p:y:read"], forbidden = "302", machine_or_session = true }
+"POST /perms" = { permission = ["p:x:read", "p:y:read"], unauthenticated = "403", when = [{ json = "/t", equals = "prod", role = "prod" }] }
 "GET /open" = { legacy = ["ops"], undecided = "AMBIGUOUS-9" }
 "GET /both" = { legacy = ["ops"], role = "r", machine_or_session = true }
 "POST /when" = { legacy = ["ops"], role = "r", when = [{ json = "/t", equals = "prod", role = "prod" }] }
@@ -108,10 +110,66 @@ fn word(outcome: &Outcome) -> &'static str {
         Err(Rejection::Denied(denial)) => denial.lack.reason.word(),
         Err(Rejection::Login) => "login",
         Err(Rejection::Unauthorized) => "401",
+        Err(Rejection::Unknown) => "403",
         Err(Rejection::Gone) => "410",
         Err(Rejection::Quiet) => "404",
         Err(Rejection::Upgrade) => "400",
     }
+}
+
+/// `permission = ["a", "b"]` asks for all of them, whatever the body; what denies says which one is missing.
+#[test]
+fn several_permissions_are_all_needed() {
+    let table: [(&[&str], &[&str], &str); 6] = [
+        (&[], &[], "missing_permission"),
+        (&[], &["p:x:read"], "missing_permission"),
+        (&[], &["p:y:read"], "missing_permission"),
+        (&[], &["p:x:read", "p:y:read"], "allow"),
+        (&["prod", "r"], &["p:x:read", "p:z:read"], "missing_permission"),
+        (&["prod"], &["p:x:read", "p:y:read"], "allow"),
+    ];
+    for (roles, permissions, expected) in table {
+        let case = Case::new("GET /perms", access(&[LegacyRole::literal("ops")], roles, permissions));
+        assert_eq!(case.word(), expected, "{roles:?} {permissions:?}");
+        let body = BodyFacts::Read(vec![true]);
+        let case = Case { body, ..Case::new("POST /perms", access(&[], roles, permissions)) };
+        let with_body = if expected == "allow" && roles.is_empty() { "missing_role" } else { expected };
+        assert_eq!(case.word(), with_body, "{roles:?} {permissions:?} with a body");
+    }
+    let verdict = Case::new("GET /perms", access(&[], &[], &["p:x:read"])).verdict();
+    let Err(Rejection::Denied(denial)) = verdict.outcome else { panic!("{verdict:?}") };
+    assert_eq!(denial.lack.required, ["permission p:y:read"]);
+    let used = Case::new("GET /perms", access(&[], &[], &["p:x:read", "p:y:read"])).verdict().outcome;
+    assert_eq!(used.unwrap().roles_used().len(), 2);
+}
+
+/// A row says how it refuses; whom it refuses is the same.
+#[test]
+fn a_row_says_how_it_refuses() {
+    let unknown =
+        |route| word(&Case { access: None, ..Case::new(route, access(&[], &[], &[])) }.verdict().outcome);
+    assert_eq!([unknown("GET /perms"), unknown("GET /api"), unknown("POST /perms")], ["login", "401", "403"]);
+    let answer = |route| {
+        let outcome = Case::new(route, access(&[], &[], &[])).verdict().outcome;
+        outcome.map(|_| ()).map_err(|rejection| match rejection {
+            Rejection::Denied(denial) => Some(denial.answer),
+            _ => None,
+        })
+    };
+    assert_eq!(answer("GET /perms"), Err(Some(Forbidden::Redirect)));
+    assert_eq!(answer("GET /perm"), Err(Some(Forbidden::Status403)));
+    // A machine follows no redirect to a login.
+    let mapping = Mapping::parse("t", FILE).unwrap();
+    let row = mapping.rows().iter().find(|row| &*row.route == "GET /perms").unwrap();
+    let principal = Principal::Machine { id: crate::ids::MachineTokenId::new("m") };
+    let nothing = access(&[], &[], &[]);
+    let control = Control { epoch: Epoch(1), rbac_v2: true, may_enforce: true };
+    let target = Target::Row(row, mapping.rollout_of(row));
+    let caller = Caller::Known(&principal, &nothing);
+    let question =
+        Question { upgrade: false, target, caller, control: Some(&control), body: &BodyFacts::NotRead };
+    let Err(Rejection::Denied(denial)) = decide(&question).outcome else { panic!("it is denied") };
+    assert_eq!(denial.answer, Forbidden::Status403);
 }
 
 /// A request rests on break-glass where V2 would refuse it without the session, and nowhere else.

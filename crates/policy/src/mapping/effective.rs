@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
-use super::{BodyField, BodyRule, Decided, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated, V2Gate};
+use super::{
+    BodyField, BodyRule, Decided, Forbidden, Freshness, Mapping, Row, RowKind, Totp, Unauthenticated, V2Gate,
+};
 use crate::diagnostic::Lines;
-use crate::rbac::{LegacyRole, Requirement};
+use crate::rbac::LegacyRole;
 
 /// One row, with words for everything.
 #[derive(Clone, Debug, Serialize)]
@@ -74,10 +76,10 @@ fn effective<'m>(mapping: &'m Mapping, row: &'m Row, line: usize) -> EffectiveRo
                     effective.decides = "legacy";
                     effective.undecided = Some(question);
                 }
-                V2Gate::Requires { base, when, ticket } => {
+                V2Gate::Requires { when, ticket, .. } => {
                     let rollout = mapping.rollout_of(row);
                     effective.cohort = rollout.cohort.is_some().then(|| rollout.to_string());
-                    effective.v2 = Some(Requirement::to_string(base));
+                    effective.v2 = Some(v2.demand());
                     effective.when = when.iter().map(in_words).collect();
                     effective.ticket = ticket.as_ref().map(ToString::to_string);
                 }
@@ -110,6 +112,8 @@ fn flags(row: &Row) -> Vec<&'static str> {
         (row.cors, "cors"),
         (row.gate, "gate"),
         (row.unauthenticated == Unauthenticated::Status401, "unauthenticated-401"),
+        (row.unauthenticated == Unauthenticated::Status403, "unauthenticated-403"),
+        (row.forbidden == Forbidden::Redirect, "forbidden-302"),
         (row.freshness == Some(Freshness::Push), "push"),
         (row.freshness == Some(Freshness::Strict), "strict"),
     ];

@@ -260,6 +260,7 @@ impl Reader {
             pattern,
             kind: body.kind,
             unauthenticated: body.unauthenticated,
+            forbidden: body.forbidden,
             websocket: body.websocket,
             stream: body.stream,
             cors: body.cors,

@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::legacy;
 use super::reader::Reader;
-use super::table::{Decided, Freshness, RowKind, Totp, Unauthenticated, V2Gate};
+use super::table::{Decided, Forbidden, Freshness, RowKind, Totp, Unauthenticated, V2Gate};
 use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::Requirement;
 pub(super) use decided::KEYS as DECIDED_KEYS;
@@ -22,7 +22,7 @@ pub(super) use ticket::{KEYS as TICKET_KEYS, names_a_variable};
 pub(super) use when::{WHEN_KEYS, methods_carry_bodies};
 
 /// Every key that a row may have.
-pub(super) const ROW_KEYS: [&str; 24] = [
+pub(super) const ROW_KEYS: [&str; 25] = [
     "legacy",
     "role",
     "permission",
@@ -42,6 +42,7 @@ pub(super) const ROW_KEYS: [&str; 24] = [
     "gate",
     "notifies",
     "unauthenticated",
+    "forbidden",
     "websocket",
     "stream",
     "cors",
@@ -64,12 +65,13 @@ const GATE_KEYS: [&str; 9] = [
 ];
 
 /// What a row that the gate itself serves cannot have.
-const NOT_OF_THE_GATE: [&str; 4] = ["websocket", "stream", "cors", "totp"];
+const NOT_OF_THE_GATE: [&str; 5] = ["websocket", "stream", "cors", "totp", "forbidden"];
 
 /// What a row's inline table says.
 pub(super) struct RowBody {
     pub kind: RowKind,
     pub unauthenticated: Unauthenticated,
+    pub forbidden: Forbidden,
     pub websocket: bool,
     pub stream: bool,
     pub cors: bool,
@@ -92,13 +94,13 @@ pub(super) fn parse_row(
     let table = reader.table(value, "a row")?;
     reader.no_unknown_keys(table, &ROW_KEYS, "a row");
     let kind = kind(reader, table, &route);
-    let unauthenticated_words = [("302", Unauthenticated::Redirect), ("401", Unauthenticated::Status401)];
     let totp_words = [("elevation", Totp::Elevation), ("inline", Totp::Inline)];
     let body = RowBody {
         unauthenticated: table
             .get("unauthenticated")
-            .and_then(|value| reader.word(value, "unauthenticated", &unauthenticated_words))
+            .and_then(|value| reader.word(value, "unauthenticated", &Unauthenticated::WORDS))
             .unwrap_or(Unauthenticated::Redirect),
+        forbidden: forbidden(reader, table, kind.as_ref()),
         websocket: table.get("websocket").and_then(|value| reader.switch(value, "websocket")).is_some(),
         stream: table.get("stream").and_then(|value| reader.switch(value, "stream")).is_some(),
         cors: cors(reader, table, kind.as_ref()),
@@ -124,6 +126,19 @@ fn cors(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> boo
         contradiction(reader, &value.span(), "`cors` is only for a row that asks for a credential");
     }
     reader.switch(value, "cors").is_some()
+}
+
+/// `forbidden` on a row that denies nobody whom it knows would read as a promise that nothing keeps.
+fn forbidden(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> Forbidden {
+    let Some(value) = table.get("forbidden") else { return Forbidden::default() };
+    if kind.is_some_and(|kind| !matches!(kind, RowKind::Gated { .. })) {
+        contradiction(
+            reader,
+            &value.span(),
+            "`forbidden` is only for a row that asks for a role or a permission",
+        );
+    }
+    reader.word(value, "forbidden", &Forbidden::WORDS).unwrap_or_default()
 }
 
 /// `gate = true`: the gate itself serves the route. It serves only whom it knows, and what it does not pass on has no
@@ -228,8 +243,14 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
         None => None,
     };
     let options = decided::options(reader, table)?;
-    let base = requirement(reader, table, route);
-    let v2 = match (table.get("undecided"), base?) {
+    let required = requirement(reader, table, route)?;
+    if required.len() > 1 && (ticket.is_some() || table.contains_key("decided")) {
+        let message = "several permissions exclude `ticket` and `decided`: those are about one";
+        contradiction(reader, route, message);
+        return None;
+    }
+    let mut required = required.into_iter();
+    let v2 = match (table.get("undecided"), required.next()) {
         (Some(question), None) => {
             let question = reader.string(question, "undecided")?;
             if legacy.is_none() {
@@ -253,7 +274,7 @@ fn gated(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Opti
             contradiction(reader, route, "`options` belong to a row that is `undecided` or `decided`");
             return None;
         }
-        (None, Some(base)) => V2Gate::Requires { base, when, ticket },
+        (None, Some(base)) => V2Gate::Requires { base, also: required.collect(), when, ticket },
         (None, None) => {
             reader.report(
                 Diagnostic::new(
@@ -273,21 +294,40 @@ fn contradiction(reader: &mut Reader, route: &Range<usize>, message: &str) {
     reader.report(Diagnostic::new("contradiction", route.clone(), message));
 }
 
-/// The outer `None`: a mistake, reported. The inner: neither `role` nor `permission` is there.
-fn requirement(
-    reader: &mut Reader,
-    table: &DeTable<'_>,
-    place: &Range<usize>,
-) -> Option<Option<Requirement>> {
+/// What has to be held, all of it; nothing where neither `role` nor `permission` is there. `None`: a mistake, reported.
+fn requirement(reader: &mut Reader, table: &DeTable<'_>, place: &Range<usize>) -> Option<Vec<Requirement>> {
     match (table.get("role"), table.get("permission")) {
-        (Some(role), None) => Some(Some(Requirement::Role(reader.shared_string(role, "role")?))),
+        (Some(role), None) => Some(vec![Requirement::Role(reader.shared_string(role, "role")?)]),
+        (None, Some(value)) if value.get_ref().is_array() => permissions(reader, value),
         (None, Some(permission)) => {
-            Some(Some(Requirement::Permission(reader.shared_string(permission, "permission")?)))
+            Some(vec![Requirement::Permission(reader.shared_string(permission, "permission")?)])
         }
-        (None, None) => Some(None),
+        (None, None) => Some(Vec::new()),
         (Some(_), Some(_)) => {
             contradiction(reader, place, "`role` and `permission` exclude each other");
             None
         }
     }
+}
+
+/// `permission = ["a", "b"]`: all of them.
+fn permissions(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Vec<Requirement>> {
+    let mut all: Vec<Requirement> = Vec::new();
+    for name in value.get_ref().as_array().into_iter().flat_map(|names| names.iter()) {
+        let permission = Requirement::Permission(reader.shared_string(name, "permission")?);
+        if all.contains(&permission) {
+            contradiction(reader, &name.span(), &format!("the {permission} is named twice"));
+            return None;
+        }
+        all.push(permission);
+    }
+    if all.is_empty() {
+        let message = "an empty list of permissions would let in everybody who is logged in";
+        reader.report(
+            Diagnostic::new("no-v2-gate", value.span(), message)
+                .suggest("name the permissions, or write `session = true`"),
+        );
+        return None;
+    }
+    Some(all)
 }

@@ -11,7 +11,7 @@ use super::order::OVERRIDE_KEYS;
 use super::parse::{BLUEPRINT_KEYS, TOP_LEVEL_KEYS};
 use super::rollout::ClusterMode;
 use super::row::{DECIDED_KEYS, ROW_KEYS, TICKET_KEYS, WHEN_KEYS};
-use super::table::{Freshness, Mapping};
+use super::table::{Forbidden, Freshness, Mapping, Unauthenticated};
 
 impl Mapping {
     /// The JSON Schema (draft 7) of a mapping file.
@@ -183,7 +183,9 @@ fn row_key(name: &str) -> Value {
     match name {
         "legacy" => key("The legacy roles that have access while the legacy gate decides.", texts()),
         "role" => key("The V2 role that has access.", text()),
-        "permission" => key("The permission that has access.", text()),
+        "permission" => {
+            key("The permission that has access, or several that are all needed.", text_or_texts())
+        }
         "undecided" => key("The open question: until it is decided, the legacy gate decides.", text()),
         "options" => key("The roles that could be chosen, by their names.", by_name(text())),
         "decided" => {
@@ -213,7 +215,8 @@ fn row_key(name: &str) -> Value {
         "gone" => key("Nobody has access: 410.", switch()),
         "gate" => key("The gate itself serves the route.", switch()),
         "notifies" => key("For whose requests the upstream has to notify the customer.", text_or_texts()),
-        "unauthenticated" => key("What a caller without a session gets.", json!({ "enum": ["302", "401"] })),
+        "unauthenticated" => key("What a caller without a session gets.", words(&Unauthenticated::WORDS)),
+        "forbidden" => key("What an admin gets who is denied.", words(&Forbidden::WORDS)),
         "websocket" => key("The route is a WebSocket.", switch()),
         "stream" => key("Bodies are passed on as they come.", switch()),
         "cors" => key("Preflights pass.", switch()),

@@ -60,8 +60,24 @@ pub struct BodyRule {
 pub enum V2Gate {
     /// An operator has not decided yet (cutover design, I-6): the row stays on its legacy gate whatever its cluster says.
     Undecided { question: String, options: BTreeMap<String, String> },
-    /// What is asked for, and what some bodies ask for besides; with a ticket, what has to be granted for it.
-    Requires { base: Requirement, when: Vec<BodyRule>, ticket: Option<Box<TicketRule>> },
+    /// What is asked for, what has to be held besides, and what some bodies ask for more; with a ticket, what has to be
+    /// granted for it.
+    Requires {
+        base: Requirement,
+        /// `permission = ["a", "b"]`: the second and those after it.
+        also: Vec<Requirement>,
+        when: Vec<BodyRule>,
+        ticket: Option<Box<TicketRule>>,
+    },
+}
+
+impl V2Gate {
+    /// What is asked for whatever the body, in words; nothing where it is undecided.
+    pub fn demand(&self) -> String {
+        let V2Gate::Requires { base, also, .. } = self else { return String::new() };
+        let all: Vec<String> = std::iter::once(base).chain(also).map(ToString::to_string).collect();
+        all.join(" and ")
+    }
 }
 
 /// `ticket = { query = "ticket_id", customer = "path:id", without = "raptor-audit-admin" }`: the row's requirement has to be
@@ -142,8 +158,8 @@ impl RowKind {
     /// Everything that the row's V2 gate may ask for; empty where there is none or it is undecided.
     pub fn requirements(&self) -> Vec<&Requirement> {
         match self {
-            RowKind::Gated { v2: V2Gate::Requires { base, when, .. }, .. } => {
-                std::iter::once(base).chain(when.iter().map(|rule| &rule.requires)).collect()
+            RowKind::Gated { v2: V2Gate::Requires { base, also, when, .. }, .. } => {
+                std::iter::once(base).chain(also).chain(when.iter().map(|rule| &rule.requires)).collect()
             }
             _ => Vec::new(),
         }
@@ -165,6 +181,33 @@ pub enum Unauthenticated {
     Redirect,
     /// 401 with a problem document.
     Status401,
+    /// 403, as an application that does not send strangers to its login. Nobody is known, so there is no audit row.
+    Status403,
+}
+
+impl Unauthenticated {
+    /// The words of `unauthenticated`.
+    pub const WORDS: [(&'static str, Unauthenticated); 3] = [
+        ("302", Unauthenticated::Redirect),
+        ("401", Unauthenticated::Status401),
+        ("403", Unauthenticated::Status403),
+    ];
+}
+
+/// What an admin gets who is denied. The denial is audited all the same; a machine gets 403 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forbidden {
+    /// 403, with what is lacking.
+    #[default]
+    Status403,
+    /// To the login page, as Django's `permission_required` sends them.
+    Redirect,
+}
+
+impl Forbidden {
+    /// The words of `forbidden`.
+    pub const WORDS: [(&'static str, Forbidden); 2] =
+        [("403", Forbidden::Status403), ("302", Forbidden::Redirect)];
 }
 
 /// The marker of a TOTP chain that stays in Console (cutover design, I-3 and I-8). It changes nothing here; reports show it.
@@ -242,6 +285,7 @@ pub struct Row {
     pub pattern: Pattern,
     pub kind: RowKind,
     pub unauthenticated: Unauthenticated,
+    pub forbidden: Forbidden,
     pub websocket: bool,
     /// Whether a request's body goes to Console while it arrives, instead of when it is complete.
     pub stream: bool,

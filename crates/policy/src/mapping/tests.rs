@@ -9,7 +9,7 @@ use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
 /// Lines with one mistake each, and the end of each message.
-const MISTAKES: [(&str, &str); 100] = [
+const MISTAKES: [(&str, &str); 108] = [
     ("version = 2", "this gate reads `version = 1` only [unknown-version]"),
     ("unmaped = \"deny\"", "`unmaped` is not a key of the top level [unknown-key]"),
     ("unmapped = \"allow\"", "`allow` is not one of deny, forward [unknown-word]"),
@@ -69,6 +69,35 @@ const MISTAKES: [(&str, &str); 100] = [
     (
         "R.\"GET /x\" = { role = \"r\", gate = true, totp = \"inline\" }",
         "`gate` and `totp` exclude each other: the route does not go to Console [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { role = \"r\", gate = true, forbidden = \"302\" }",
+        "`gate` and `forbidden` exclude each other: the route does not go to Console [contradiction]",
+    ),
+    (
+        "R.\"GET /x\" = { session = true, forbidden = \"302\" }",
+        "`forbidden` is only for a row that asks for a role or a permission [contradiction]",
+    ),
+    ("R.\"GET /x\" = { role = \"r\", forbidden = \"401\" }", "`401` is not one of 403, 302 [unknown-word]"),
+    (
+        "R.\"GET /x\" = { session = true, unauthenticated = \"404\" }",
+        "`404` is not one of 302, 401, 403 [unknown-word]",
+    ),
+    (
+        "R.\"GET /x\" = { permission = [] }",
+        "an empty list of permissions would let in everybody who is logged in [no-v2-gate]",
+    ),
+    (
+        "R.\"GET /x\" = { permission = [\"a\", \"b\", \"a\"] }",
+        "the permission a is named twice [contradiction]",
+    ),
+    (
+        "R.\"GET /x/<id>\" = { permission = [\"a\", \"b\"], ticket = { query = \"t\", customer = \"path:id\" } }",
+        "several permissions exclude `ticket` and `decided`: those are about one [contradiction]",
+    ),
+    (
+        "R.\"POST /x\" = { role = \"r\", when = [{ json = \"/t\", equals = \"p\", permission = [\"a\", \"b\"] }] }",
+        "a body rule has one permission: write a rule for each [contradiction]",
     ),
     ("R.\"GET /x\" = { upstream = \"raptor\" }", "the row does not define who has access [no-gate]"),
     (

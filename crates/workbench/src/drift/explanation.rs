@@ -50,7 +50,7 @@ pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanatio
         }
         return nothing(format!("no change needed: no enabled caller has the id {}", key.actor_id));
     };
-    let RowKind::Gated { legacy, v2: V2Gate::Requires { base, when, .. }, .. } = &row.kind else {
+    let RowKind::Gated { legacy, v2: V2Gate::Requires { base, also, when, .. }, .. } = &row.kind else {
         return nothing("no change needed: the two gates no longer both decide this row".into());
     };
     if let Some(rule) = row.ticket() {
@@ -66,7 +66,7 @@ pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanatio
         mapping: situation.mapping,
         catalog: situation.catalog,
     };
-    let further: Vec<&Requirement> = when.iter().map(|rule| &rule.requires).collect();
+    let further: Vec<&Requirement> = also.iter().chain(when.iter().map(|rule| &rule.requires)).collect();
     let legacy = case.legacy();
     // No grant helps against a body that nobody can read, as long as the row looks at bodies.
     let is_unreadable = key.direction == Direction::WouldNewlyDeny

@@ -43,10 +43,13 @@ fn demand(kind: &RowKind) -> Value {
 fn v2_gate(v2: &V2Gate) -> Value {
     match v2 {
         V2Gate::Undecided { .. } => Value::Null,
-        V2Gate::Requires { base, when, ticket } => {
+        V2Gate::Requires { base, also, when, ticket } => {
             let mut demand =
                 json!({ "base": base.to_string(), "when": when.iter().map(body_rule).collect::<Vec<_>>() });
             // Only where there is one: what was signed off before goes on to count.
+            if !also.is_empty() {
+                demand["also"] = also.iter().map(ToString::to_string).collect::<Vec<_>>().into();
+            }
             if let Some(rule) = ticket {
                 demand["ticket"] = rule.to_string().into();
             }

@@ -49,6 +49,7 @@ pub enum Ending {
     Deny,
     Login,
     Unauthorized,
+    Unknown,
     Gone,
     Quiet,
 }
@@ -180,7 +181,7 @@ impl<'a> CallerQuestion<'a> {
     /// What V2 asks for, where V2 decides.
     fn demanded(&self, gate: Option<GateInForce>, body: Option<BodyKind<'_>>) -> Vec<&Requirement> {
         let Target::Row(
-            Row { kind: RowKind::Gated { v2: V2Gate::Requires { base, when, ticket }, .. }, .. },
+            Row { kind: RowKind::Gated { v2: V2Gate::Requires { base, also, when, ticket }, .. }, .. },
             _,
         ) = &self.target
         else {
@@ -192,7 +193,7 @@ impl<'a> CallerQuestion<'a> {
         let met = when.iter().filter(|rule| body.is_some_and(|body| body.meets(rule)));
         let all: BTreeSet<&Requirement> = met.map(|rule| &rule.requires).collect();
         let first: Vec<&Requirement> = match ticket {
-            None => vec![base],
+            None => std::iter::once(base).chain(also).collect(),
             // The ticket's grant is of nobody's groups: what counts here is what needs no ticket.
             Some(rule) => rule.without.iter().filter(|one| self.somebody.access.meets(one)).take(1).collect(),
         };
@@ -236,6 +237,7 @@ impl Ending {
             Err(Rejection::Denied(_)) => Ending::Deny,
             Err(Rejection::Login) => Ending::Login,
             Err(Rejection::Unauthorized) => Ending::Unauthorized,
+            Err(Rejection::Unknown) => Ending::Unknown,
             Err(Rejection::Gone) => Ending::Gone,
             Err(Rejection::Quiet) => Ending::Quiet,
         }

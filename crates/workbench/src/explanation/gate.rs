@@ -18,6 +18,9 @@ pub struct GateReport {
     pub legacy: Option<Vec<String>>,
     /// What V2 asks for; `None` where that is undecided.
     pub v2: Option<Demanded>,
+    /// What has to be held besides, whatever the body.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Demanded>,
     /// What some bodies ask for besides.
     pub when: Vec<RuleReport>,
     /// The ticket for which that has to be granted, in words; `None` where the row is for no ticket.
@@ -119,8 +122,10 @@ pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<
         Some(_) => vec![in_force(Part::Cohort, rollout.mode), in_force(Part::Rest, ClusterMode::Shadow)],
         None => vec![in_force(Part::Everybody, rollout.mode)],
     };
+    let mut also = Vec::new();
     let (v2, when, undecided) = match v2 {
-        V2Gate::Requires { base, when, .. } => {
+        V2Gate::Requires { base, also: further, when, .. } => {
+            also.extend(further.iter().map(|requirement| demanded(requirement, facts)));
             let rules = when.iter().map(|rule| RuleReport {
                 field: rule.field.name().to_owned(),
                 equals: rule.equals.clone(),
@@ -136,6 +141,7 @@ pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<
         in_force,
         legacy: legacy.as_ref().map(|roles| roles.iter().map(ToString::to_string).collect()),
         v2,
+        also,
         when,
         ticket: row.ticket().map(ToString::to_string),
         undecided,

@@ -245,6 +245,7 @@ fn outcome(outcome: &decision::Outcome) -> Ending {
         Err(Rejection::Denied(_)) => Ending::Deny,
         Err(Rejection::Login) => Ending::Login,
         Err(Rejection::Unauthorized) => Ending::Unauthorized,
+        Err(Rejection::Unknown) => Ending::Unknown,
         Err(Rejection::Gone) => Ending::Gone,
         Err(Rejection::Quiet) => Ending::Quiet,
         Err(Rejection::Upgrade) => panic!("nobody asked for an upgrade"),

@@ -161,7 +161,10 @@ impl Page {
         }
         match (&gate.v2, &gate.ticket) {
             (Some(v2), Some(ticket)) => self.line("v2", &format!("{} {ticket}", v2.requirement)),
-            (Some(v2), None) => self.demanded(&v2.requirement, v2),
+            (Some(v2), None) => {
+                self.demanded(&v2.requirement, v2);
+                gate.also.iter().for_each(|also| self.demanded(&format!("and {}", also.requirement), also));
+            }
             (None, _) => {}
         }
         for rule in &gate.when {
@@ -285,6 +288,7 @@ fn answer_in_words(answer: &AnswerReport) -> String {
         Ending::Deny => format!("denied: {}", answer.reason.unwrap_or_default()),
         Ending::Login => "redirected to log in".to_owned(),
         Ending::Unauthorized => "401: a credential is required".to_owned(),
+        Ending::Unknown => "403: a login is required".to_owned(),
         Ending::Gone => "410: the route was deleted".to_owned(),
         Ending::Quiet => "404: there is nothing at this address".to_owned(),
     }

@@ -205,10 +205,10 @@ pub(super) fn demanded<'v>(
     match v2 {
         V2Gate::Undecided { .. } => None,
         V2Gate::Requires { when, .. } if body == BodyKind::Unreadable && !when.is_empty() => None,
-        V2Gate::Requires { base, when, ticket } => {
+        V2Gate::Requires { base, also, when, ticket } => {
             let met = when.iter().filter(|rule| body.meets(rule));
             let any = ticket.as_ref().map_or_else(|| vec![base], |rule| rule.without.iter().collect());
-            Some((any, met.map(|rule| &rule.requires).collect()))
+            Some((any, also.iter().chain(met.map(|rule| &rule.requires)).collect()))
         }
     }
 }

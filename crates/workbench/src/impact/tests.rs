@@ -698,7 +698,8 @@ fn what_another_server_gets_is_listed() {
     };
     let raptor = ", upstream = \"raptor\"";
     let loud = ", upstream = \"raptor\", notifies = \"r1\"";
-    let (old, new) = (file("", loud, raptor), file(raptor, raptor, raptor));
+    let refusing = ", upstream = \"raptor\", unauthenticated = \"403\", forbidden = \"302\"";
+    let (old, new) = (file("", loud, raptor), file(raptor, raptor, refusing));
     let catalog = catalog();
     let population = Population::new(&catalog, &[], &LegacyAs::new(), &[&old, &new]);
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
@@ -711,6 +712,11 @@ fn what_another_server_gets_is_listed() {
         served,
         [
             ["GET /one", "Console", "upstream raptor"],
+            [
+                "GET /three",
+                "upstream raptor",
+                "upstream raptor, 403 for strangers, to the login for who is denied"
+            ],
             ["GET /two", "upstream raptor, notifying for r1", "upstream raptor"],
         ]
     );

@@ -21,6 +21,8 @@ cluster = "V"
 "DELETE /form" = { role = "r", when = [{ form = "a b", equals = "x&y", role = "p" }, { form = "c", equals = "1", role = "nobody" }] }
 "GET /machine" = { machine = true }
 "GET /session" = { session = true, unauthenticated = "401" }
+"GET /several" = { permission = ["p:q:r", "p:s:t"], forbidden = "302" }
+"GET /unknown" = { session = true, unauthenticated = "403" }
 "* /gone" = { gone = true }
 [blueprints.s]
 cluster = "S"
@@ -30,7 +32,8 @@ routes."POST /shadow" = { legacy = ["ops"], role = "r", when = [{ json = "/t", e
 fn catalog() -> Catalog {
     Catalog::from_seed(
         "[[group]]\nname = \"g\"\n[[role]]\nname = \"r\"\ngroups = [\"g\"]\n[[role]]\nname = \"p\"\n\
-         [[role]]\nname = \"q\"\npermissions = [\"p:q:r\"]\n",
+         [[role]]\nname = \"q\"\npermissions = [\"p:q:r\"]\n\
+         [[role]]\nname = \"s\"\npermissions = [\"p:s:t\"]\n",
     )
     .unwrap()
 }
@@ -70,7 +73,9 @@ fn decided(case: &Case<'_>, mapping: &Mapping, catalog: &Catalog) -> Expect {
     };
     match decide(&Question { upgrade: false, target, caller, control: Some(&ON), body: &body }).outcome {
         Ok(_) => Expect::Allow,
+        Err(Rejection::Denied(denial)) if denial.answer == Forbidden::Redirect => Expect::DenyToLogin,
         Err(Rejection::Denied(_)) => Expect::Deny,
+        Err(Rejection::Unknown) => Expect::Unknown,
         Err(Rejection::Login) => Expect::Login,
         Err(Rejection::Unauthorized) => Expect::Unauthorized,
         Err(Rejection::Gone) => Expect::Gone,
@@ -170,4 +175,24 @@ fn what_no_row_covers_is_asked() {
     for method in Method::ALL {
         assert!(all.contains(&format!("{method} / Deny")), "{method}: {all:?}");
     }
+}
+
+/// A row says how it refuses and may ask for several permissions; the cases expect exactly that.
+#[test]
+fn how_a_row_refuses_is_expected() {
+    let (mapping, catalog) = (Mapping::parse("t", FILE).unwrap(), catalog());
+    let cases = |path: &str| -> Vec<(&str, Expect)> {
+        let plan = plan(&mapping, &catalog, &ON, |row| row.pattern.as_str() == path, false);
+        plan.cases.iter().filter(|case| case.row.is_some()).map(|case| (case.said, case.expect)).collect()
+    };
+    assert_eq!(cases("/unknown"), [("nobody", Expect::Unknown), ("an admin without a role", Expect::Allow)]);
+    assert_eq!(
+        cases("/several"),
+        [
+            ("nobody", Expect::Login),
+            ("an admin with all that the row requires", Expect::Allow),
+            ("an admin with only the first of what the row requires", Expect::DenyToLogin),
+            ("an admin with every other role", Expect::DenyToLogin),
+        ]
+    );
 }

@@ -17,7 +17,10 @@ pub(super) fn remarks(mapping: &Mapping, row: &Row, catalog: Option<&Catalog>) -
     let RowKind::Gated { legacy, v2, .. } = &row.kind else { return remarks };
     match v2 {
         V2Gate::Undecided { question, options } => remarks.push(undecided(row, question, options, catalog)),
-        V2Gate::Requires { base, .. } => remarks.extend(read_role(row, base)),
+        V2Gate::Requires { base, also, .. } if also.iter().all(only_reads) => {
+            remarks.extend(read_role(row, base));
+        }
+        V2Gate::Requires { .. } => {}
     }
     if row.exists_by_v2_alone() {
         return remarks;

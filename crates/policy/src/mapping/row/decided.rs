@@ -115,7 +115,7 @@ fn is_chosen(
     let before = reader.findings.len();
     let required = requirement(reader, row, &place);
     reader.findings.truncate(before);
-    if let Some(Some(required)) = required
+    if let Some(Some(required)) = required.map(|all| all.into_iter().next())
         && **required.name() != **chosen
     {
         reader.report(

@@ -85,9 +85,15 @@ fn body_rule(reader: &mut Reader, item: &Spanned<DeValue<'_>>) -> Option<BodyRul
         return None;
     };
     let equals = reader.string(equals, "equals")?;
-    match requirement(reader, table, &item.span())? {
-        Some(requires) => Some(BodyRule { field, equals, requires }),
-        None => {
+    let mut required = requirement(reader, table, &item.span())?.into_iter();
+    match (required.next(), required.next()) {
+        (Some(requires), None) => Some(BodyRule { field, equals, requires }),
+        (Some(_), Some(_)) => {
+            let message = "a body rule has one permission: write a rule for each";
+            reader.report(Diagnostic::new("contradiction", item.span(), message));
+            None
+        }
+        (None, _) => {
             reader.report(Diagnostic::new(
                 "missing-key",
                 item.span(),
