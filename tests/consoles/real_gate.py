@@ -80,7 +80,7 @@ class RealGate:
             **os.environ, **KEYS, **self.environment, "USE_GATE": "1", "PYTHONPATH": str(ROOT / "deploy" / "flask"),
             "CONSOLE_GATE_DATABASE_URL": self.database_url, "CONSOLE_GATE_LISTEN": self.through,
             "CONSOLE_GATE_ADMIN": self.admin, "CONSOLE_GATE_UPSTREAM": self.direct, "ATLAS_BIND": self.direct,
-            "BROOK_BIND": self.direct, "ATLAS_WORKERS": in_tier(quick="1", full="2")}
+            "BROOK_BIND": self.direct, "CREEK_BIND": self.direct, "ATLAS_WORKERS": in_tier(quick="1", full="2")}
         self.prepare()
 
     def prepare(self: Any) -> None:

@@ -227,13 +227,19 @@ fn schemas_are_true() {
     let mut add = |schema: &str, name: String, text: String, valid: bool| {
         cases.push(json!({ "schema": schema, "name": name, "text": text, "valid": valid }));
     };
-    for file in ["deploy/gate.toml", "tests/consoles/brook/gate.toml", "tests/consoles/atlas/gate.toml"] {
+    for file in [
+        "deploy/gate.toml",
+        "tests/consoles/brook/gate.toml",
+        "tests/consoles/atlas/gate.toml",
+        "tests/consoles/creek/gate.toml",
+    ] {
         add("gate", file.to_owned(), project_text(file), true);
     }
     add("gate", "SETTINGS".to_owned(), SETTINGS.to_owned(), true);
     let mappings = [
         "routes.toml",
         "tests/consoles/brook/routes.toml",
+        "tests/consoles/creek/routes.toml",
         "tests/consoles/atlas/routes.toml",
         "tests/data/routes_small.toml",
     ];
