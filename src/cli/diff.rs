@@ -117,12 +117,14 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
             untimely = facts::untimely(&store, &new, None, now).await?;
             rolled_back = facts::rolled_back::rolled_back(&store, &new).await?;
             if old.is_none() {
-                running = Some(facts::running(&store).await.context("give the current mapping as OLD")?);
+                running = Some(facts::running(&store).await);
             }
             Ok(Registry::read(&store, now).await?)
         })
         .context("cannot read admins and grants (use --seed to compare without a database)")?,
     };
+    let running =
+        running.transpose().context("what the gates run is not known: give the current mapping as OLD")?;
     let runs = running.as_ref().map(|running| running.mapping.sha256().clone());
     let warning = running.as_ref().and_then(Running::warning);
     let old = match (old.take(), running) {

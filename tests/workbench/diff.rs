@@ -214,7 +214,7 @@ fn what_cannot_be_compared_is_2_and_says_why() {
     bench.write("routes.toml", &project_text("routes.toml"));
     bench.write("broken.toml", "version = 1\nunmaped = \"deny\"\n");
     let table: [(&[&str], &str); 8] = [
-        (&["diff", "routes.toml"], "no gate has activated a mapping on this database yet"),
+        (&["diff", "routes.toml"], "give the current mapping as OLD: no gate has activated a mapping"),
         (&["diff", "routes.toml", "nowhere.toml"], "cannot read nowhere.toml"),
         (&["diff", "routes.toml", "broken.toml"], "`unmaped` is not a key of the top level"),
         (&["diff", "routes.toml", "--cluster", "S33=v2"], "there is no cluster `S33`; there are S1, S2"),
