@@ -451,12 +451,22 @@ impl Draft<'_> {
 
     fn disable(&mut self, admin: &str) -> Result<(), PeopleError> {
         let admin = admin.to_owned();
-        let Some(place) = self.place(&admin) else {
-            self.known_admin(&admin)?;
-            self.already.push(format!("`{admin}` is disabled already"));
-            return Ok(());
-        };
-        self.people.remove(place);
+        match self.place(&admin) {
+            Some(place) => drop(self.people.remove(place)),
+            None => {
+                self.known_admin(&admin)?;
+                let is_blocked = self.state.blocked.contains(&admin);
+                // Console may enable the admin again, and knows nothing of the gate's word.
+                let is_consoles = self.terms.admins == AdminTable::Console
+                    && !is_blocked
+                    && self.state.disabled.contains_key(admin.as_str());
+                if !is_consoles {
+                    let how = if is_blocked { "blocked at the gate" } else { "disabled" };
+                    self.already.push(format!("`{admin}` is {how} already"));
+                    return Ok(());
+                }
+            }
+        }
         self.changes.push(match self.terms.admins {
             AdminTable::Gate => RbacChange::DisableAdmin { admin },
             AdminTable::Console => RbacChange::BlockAdmin { admin },

@@ -102,6 +102,10 @@ impl Store {
     }
 
     /// Promotes a flag to an environment, and writes `note` in the same transaction; the epoch rises with it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] where the flag has no row: a migration writes the first one (RBAC V2 design, I-11).
     pub async fn promote(
         &self,
         flag: &str,
@@ -112,11 +116,15 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.change(note, async |change| {
             let update = sql(PROMOTE).bind(flag).bind(environment).bind(by).bind(now);
-            if change.execute(update).await? == 0 {
-                let insert = sql(FIRST_PROMOTION).bind(flag).bind(environment).bind(by).bind(now);
-                change.execute(insert).await?;
+            match change.execute(update).await? {
+                0 => Err(StoreError::Conflict(format!(
+                    "`{flag}` has no row in `console_flag_promotions`: invariant I-11 wants a migration to write it first. \
+                     Add to the migrations of the table's owner: INSERT INTO console_flag_promotions (flag, risk, \
+                     current_env, promoted_by) VALUES ('{}', 'high', 'staging', 'migration')",
+                    flag.replace('\'', "''")
+                ))),
+                _ => Ok(()),
             }
-            Ok(())
         })
         .await
     }
@@ -141,10 +149,6 @@ const PROMOTIONS: &str = "
 
 const PROMOTE: &str = "
     UPDATE console_flag_promotions SET current_env = $2, promoted_by = $3, promoted_at_utc = $4 WHERE flag = $1";
-
-const FIRST_PROMOTION: &str = "
-    INSERT INTO console_flag_promotions (flag, risk, current_env, promoted_by, promoted_at_utc)
-    VALUES ($1, 'high', $2, $3, $4)";
 
 /// The control row in the words of a database. `$is_whole` is whether all that was put on Console's tables is there yet, and
 /// `$state` names the state of the database in which that was found.

@@ -333,7 +333,8 @@ pub struct RbacWork<'w> {
 }
 
 impl Store {
-    /// Whether the table of admins is beside the gate's own tables; else it is Console's. SQLite has one place for both.
+    /// Whether the table of admins is the gate's own: beside its other tables, or made by its seed; else it is Console's. SQLite
+    /// has one place for both.
     pub async fn has_own_admins(&self) -> Result<bool, StoreError> {
         if self.placement.console_is_given {
             return Ok(false);
@@ -587,7 +588,8 @@ async fn make(
 }
 
 const OWN_ADMINS: &str = "
-    SELECT COALESCE((SELECT c.relnamespace = g.relnamespace FROM pg_catalog.pg_class c, pg_catalog.pg_class g
+    SELECT COALESCE((SELECT c.relnamespace = g.relnamespace
+                            OR obj_description(c.oid, 'pg_class') = 'console-gate: made by migrate --seed' FROM pg_catalog.pg_class c, pg_catalog.pg_class g
                       WHERE c.oid = to_regclass('admins') AND g.oid = to_regclass('gate_epoch')), false)";
 const ADD_ADMIN: &str =
     "INSERT INTO admins (id, email, display_name, created_at_utc) VALUES ($1, $2, $3, $4)";

@@ -209,6 +209,20 @@ async fn an_admin_of_console_is_blocked_at_the_gate(database: &Database) {
     let enable = RbacChange::EnableAdmin { admin: "anna".into() };
     people::change(&database.store, &notary(), &[enable], of_console, by()).await.unwrap();
     assert_eq!(standing(database, "anna").await, Standing::Active);
+    // Whom Console has disabled, the gate keeps out by its own word, which counts when Console enables the admin again.
+    database
+        .execute("UPDATE admins SET disabled_at_utc = '2026-01-01T00:00:00.000000+00:00' WHERE id = 'anna'")
+        .await;
+    let disable = [RbacChange::DisableAdmin { admin: "anna".into() }];
+    let (_, plan) = people::change(&database.store, &notary(), &disable, of_console, by()).await.unwrap();
+    assert_eq!(plan.changes, [RbacChange::BlockAdmin { admin: "anna".into() }]);
+    let (_, again) = people::change(&database.store, &notary(), &disable, of_console, by()).await.unwrap();
+    assert_eq!(again.already, ["`anna` is blocked at the gate already"]);
+    database.execute("UPDATE admins SET disabled_at_utc = NULL WHERE id = 'anna'").await;
+    assert_eq!(standing(database, "anna").await, Standing::Disabled);
+    let enable = RbacChange::EnableAdmin { admin: "anna".into() };
+    people::change(&database.store, &notary(), &[enable], of_console, by()).await.unwrap();
+    assert_eq!(standing(database, "anna").await, Standing::Active);
     // An id that Console will have later.
     let early = Terms { unknown_admins: true, ..of_console };
     people::change(&database.store, &notary(), &[join("cleo", "ops-admins")], early, by()).await.unwrap();
@@ -375,6 +389,14 @@ async fn the_words_for_production_are_a_setting(database: &Database) {
         database.store.promote("FLAG_RBAC_V2", environment, "olga", noon(), &next_note()).await.unwrap();
         assert_eq!(other.store.control().await.unwrap().promoted, expected, "{environment}");
     }
+    // A migration writes the first row of a flag (I-11).
+    database.execute("DELETE FROM console_flag_promotions").await;
+    let refused = database.store.promote("FLAG_RBAC_V2", "production", "olga", noon(), &next_note()).await;
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("I-11") && said.contains("'staging', 'migration'"), "{said}");
+    assert!(database.store.promotions().await.unwrap().is_empty() && !promoted().await);
+    database.execute("INSERT INTO console_flag_promotions (flag, risk, current_env, promoted_by) VALUES ('FLAG_RBAC_V2', 'high', 'staging', 'migration')").await;
+    other.store.promote("FLAG_RBAC_V2", "liveeu", "olga", noon(), &next_note()).await.unwrap();
     let promotions = database.store.promotions().await.unwrap();
     let rbac_v2 = promotions.iter().find(|promotion| promotion.flag == "FLAG_RBAC_V2").unwrap();
     assert_eq!(rbac_v2.environment.as_deref(), Some("liveeu"));

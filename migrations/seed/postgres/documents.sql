@@ -13,6 +13,8 @@ BEGIN
             disabled_at_utc TIMESTAMPTZ,    -- non-null: the admin holds nothing, whatever the other tables say
             created_at_utc  TIMESTAMPTZ NOT NULL DEFAULT now()
         );
+        -- The gate adds and disables admins in the table that it made itself, and in no other.
+        COMMENT ON TABLE admins IS 'console-gate: made by migrate --seed';
     END IF;
 
     IF to_regclass('admin_roles') IS NULL THEN
