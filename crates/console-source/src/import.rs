@@ -203,7 +203,7 @@ impl<'s> Entry<'s> {
         let message = match &self.row {
             Err(_) if self.route.options.build_only => return None,
             Err(reason) => format!("the route of `{view}` has no row: {reason}"),
-            Ok(WrittenRow { legacy: Err(reason), .. }) if !self.is_open() => {
+            Ok(WrittenRow { access: Access::Console(reason), .. }) if !self.is_open() => {
                 format!("the route of `{view}` is left to Console: {reason}")
             }
             Ok(_) => return None,
