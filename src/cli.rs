@@ -54,6 +54,7 @@ mod time;
 mod token;
 mod verify;
 mod watch;
+mod who;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -115,6 +116,7 @@ enum Command {
     Drift(drift::Drift),
     Soak(soak::Soak),
     Explain(explain::Explain),
+    Who(who::Who),
     Flag(flag::Flag),
     Rollback(rollback::Rollback),
     History(history::History),
@@ -159,6 +161,7 @@ impl Command {
             | Command::Coverage(_)
             | Command::Lint(_)
             | Command::Explain(_)
+            | Command::Who(_)
             | Command::Soak(_)
             | Command::History(_)
             | Command::Replay(_) => true,
@@ -255,6 +258,7 @@ pub fn main() -> ExitCode {
         Command::Drift(command) => drift::run(command, &arguments.common),
         Command::Soak(command) => soak::run(command, &arguments.common),
         Command::Explain(command) => explain::run(command, &arguments.common),
+        Command::Who(command) => who::run(command, &arguments.common),
         Command::Flag(command) => flag::run(command, &arguments.common),
         Command::Rollback(command) => rollback::run(command, &arguments.common),
         Command::History(command) => history::run(command, &arguments.common),

@@ -7,6 +7,7 @@ pub mod registry;
 pub mod rolled_back;
 mod running;
 mod soak;
+pub mod who;
 
 use policy::diagnostic::Diagnostics;
 

@@ -35,6 +35,7 @@ pub mod migrations;
 pub mod mirror;
 pub mod once;
 pub mod passkeys;
+pub mod past;
 pub mod people;
 pub mod place;
 mod postgres;

@@ -1,7 +1,7 @@
 //! `console-gate audit tail|verify|export|erase`
 
 mod erase;
-mod export;
+pub(super) mod export;
 mod verify;
 
 use clap::{Args, Subcommand, ValueEnum};

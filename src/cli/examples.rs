@@ -98,6 +98,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("soak", &["console-gate --config gate.toml soak --cluster S3"]),
     (
+        "who",
+        &[
+            "console-gate --config gate.toml who GET /secrets",
+            "console-gate --config gate.toml who GET /secrets --at 2026-11-17T06:00:00Z",
+            "console-gate --config gate.toml who GET /secrets --from 2026-11-01 --to 2026-12-01 --did --format csv",
+        ],
+    ),
+    (
         "explain",
         &[
             "console-gate --config gate.toml explain GET /console/customers/ --as admin-07",

@@ -31,6 +31,15 @@ impl Store {
 
 impl Console {
     async fn census(&self, connection: &mut Connection) -> Result<String, StoreError> {
+        let facts = self.listed_facts(connection).await?;
+        let group = self.group_of("tg.group_id", connection).await?;
+        let granted = self.group_of("t.group_id", connection).await?;
+        let census = CENSUS.replace("{group}", &group).replace("{granted}", &granted);
+        Ok(census.replace("{facts}", &facts.join("\n    UNION ALL\n    ")))
+    }
+
+    /// The SELECTs of every admin, enabled or not, and of every legacy role.
+    pub(super) async fn listed_facts(&self, connection: &mut Connection) -> Result<Vec<String>, StoreError> {
         let mut facts = Vec::new();
         if let Some(admins) = self.listed(connection, Relation::AllAdmins).await? {
             facts.push(format!(
@@ -52,10 +61,7 @@ impl Console {
                 roles.text
             ));
         }
-        let group = self.group_of("tg.group_id", connection).await?;
-        let granted = self.group_of("t.group_id", connection).await?;
-        let census = CENSUS.replace("{group}", &group).replace("{granted}", &granted);
-        Ok(census.replace("{facts}", &facts.join("\n    UNION ALL\n    ")))
+        Ok(facts)
     }
 }
 

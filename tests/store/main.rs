@@ -80,3 +80,4 @@ mod tenants;
 mod tickets;
 mod tokens;
 mod unavailable;
+mod who;

@@ -19,3 +19,4 @@ mod scale;
 mod serve;
 mod ships;
 mod support;
+mod who;

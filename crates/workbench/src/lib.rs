@@ -5,6 +5,7 @@
 //! - [`explanation`]: which row decides a request, for whom it ends how, and why.
 //! - [`drift`]: where the two gates disagree, and who signed it off; [`soak`]: when a cluster is ready.
 //! - [`replay`]: recorded requests decided again; [`verify`]: the cases that a running gate is asked.
+//! - [`who`]: who could make a request, at a time or in a period, and through what.
 
 #![forbid(unsafe_code)]
 
@@ -15,3 +16,4 @@ pub mod replay;
 pub mod report;
 pub mod soak;
 pub mod verify;
+pub mod who;

@@ -102,7 +102,8 @@ fn cells(row: &StoredEvent) -> anyhow::Result<Vec<String>> {
     Ok(COLUMNS.iter().map(|column| cell(&row[*column])).collect())
 }
 
-fn cell(value: &Value) -> String {
+/// A value as a cell.
+pub(in crate::cli) fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -112,7 +113,8 @@ fn cell(value: &Value) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
 }
 
-fn line(cells: &[String]) -> anyhow::Result<Vec<u8>> {
+/// Cells as a line of CSV.
+pub(in crate::cli) fn line(cells: &[String]) -> anyhow::Result<Vec<u8>> {
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(cells)?;
     table.into_inner().map_err(|error| anyhow::anyhow!("{error}"))

@@ -1,13 +1,15 @@
 //! The answer for each kind of body, the ways behind it, and what would change it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use policy::decision::body::{BodyKind, BodyReport};
+use policy::decision::ticket::{TicketFacts, TicketHolding};
 use policy::decision::{
-    self, Caller, Direction, GateInForce, Lack, Question, Reason, Rejection, Target, Verdict, decide,
+    self, Caller, Direction, GateInForce, Lack, Question, Reason, Rejection, Target, Verdict, decide_with,
 };
 use policy::identity::Principal;
-use policy::ids::AdminId;
+use policy::ids::{AdminId, MachineTokenId};
 use policy::mapping::{Row, RowKind, V2Gate};
 use policy::method::Method;
 use policy::rbac::census::{BREAK_GLASS, granting_groups};
@@ -17,7 +19,7 @@ use serde::Serialize;
 use super::Facts;
 use super::gate::Decides;
 use super::grants::{Grant, smallest};
-use super::somebody::Somebody;
+use super::somebody::{AskerKind, Somebody};
 
 /// The outcome of a request with one kind of body.
 #[derive(Debug, Serialize)]
@@ -72,6 +74,29 @@ pub enum Way {
         roles: Vec<String>,
         permission: Option<String>,
     },
+    /// A role that is granted for one ticket and one customer, as long as the ticket is open.
+    Ticket {
+        ticket: String,
+        customer: i64,
+        role: String,
+    },
+}
+
+/// What is granted to somebody for one ticket and one customer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ForTicket {
+    pub ticket: String,
+    pub customer: i64,
+    pub role: String,
+}
+
+/// That somebody passes, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// Whether some kind of body is refused.
+    pub is_partial: bool,
+    /// Each way of grants, once; none where a row asks for no role.
+    pub ways: Vec<Way>,
 }
 
 /// A disagreement of the two gates.
@@ -126,21 +151,57 @@ impl<'a> CallerQuestion<'a> {
         report
     }
 
-    /// What [`decide`] answers for somebody who holds `access`.
+    /// Whether the request passes with some kind of body, and by which grants; those for `tickets` are tried too, each as if
+    /// the request named its ticket and that were open.
+    pub(super) fn passage(&self, tickets: &[&ForTicket]) -> Option<Passage> {
+        let access = &self.somebody.access;
+        let (mut is_partial, mut passes, mut ways) = (false, false, Vec::new());
+        for body in self.bodies() {
+            let verdict = self.verdict(body, access);
+            let mut found = verdict.outcome.is_ok().then(|| self.ways(verdict.gate, body));
+            for grant in tickets {
+                let roles = self.facts.catalog.with_inherited([Arc::from(grant.role.as_str())]);
+                let permissions = self.facts.catalog.permissions_of(&roles);
+                let holding = TicketHolding { roles, permissions, is_open: true };
+                if self.verdict_with(body, access, &TicketFacts::Named(holding)).outcome.is_ok() {
+                    let ForTicket { ticket, customer, role } = (*grant).clone();
+                    found.get_or_insert_default().push(Way::Ticket { ticket, customer, role });
+                }
+            }
+            passes |= found.is_some();
+            is_partial |= found.is_none();
+            for way in found.into_iter().flatten() {
+                if !ways.contains(&way) {
+                    ways.push(way);
+                }
+            }
+        }
+        passes.then_some(Passage { is_partial, ways })
+    }
+
+    /// What [`decide`](policy::decision::decide) answers for somebody who holds `access`.
     fn verdict(&self, body: Option<BodyKind<'_>>, access: &Access) -> Verdict {
-        let principal = Principal::Admin { id: AdminId::new(self.somebody.name), session: None };
+        self.verdict_with(body, access, &TicketFacts::NotAsked)
+    }
+
+    fn verdict_with(&self, body: Option<BodyKind<'_>>, access: &Access, ticket: &TicketFacts) -> Verdict {
+        let principal = match self.somebody.kind {
+            AskerKind::Machine => Principal::Machine { id: MachineTokenId::new(self.somebody.name) },
+            _ => Principal::Admin { id: AdminId::new(self.somebody.name), session: None },
+        };
         let caller = match access.standing {
-            Standing::Active => Caller::Known(&principal, access),
+            Standing::Active => Caller::at(&self.target, &principal, access),
             Standing::Unknown | Standing::Disabled | Standing::SessionEnded => Caller::Nobody,
         };
         let body = body.unwrap_or(BodyKind::NoRule).facts(self.target.body_rules());
-        decide(&Question {
+        let question = Question {
             upgrade: false,
             target: self.target,
             caller,
             control: Some(self.facts.control),
             body: &body,
-        })
+        };
+        decide_with(&question, ticket)
     }
 
     fn denied(

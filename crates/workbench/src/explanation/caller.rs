@@ -9,7 +9,7 @@ use policy::rbac::Standing;
 use serde::Serialize;
 
 use super::Facts;
-use super::answer::{AnswerReport, CallerQuestion, Ending};
+use super::answer::{AnswerReport, CallerQuestion, Ending, ForTicket, Passage};
 use super::somebody::{Asker, AskerKind, PartReport, Somebody};
 
 /// A caller and the outcome of their request.
@@ -67,4 +67,16 @@ pub(super) fn report(
         passes: answers.iter().all(|answer| answer.answer == Ending::Allow),
         answers,
     }
+}
+
+/// Whether a real caller passes, and by which grants: [`report`] without what would change a denial.
+pub(crate) fn passage(
+    target: Target<'_>,
+    method: Method,
+    asker: &Asker<'_>,
+    tickets: &[&ForTicket],
+    facts: &Facts<'_>,
+) -> Option<Passage> {
+    let somebody = Somebody::of(asker, facts);
+    CallerQuestion { target, method, somebody: &somebody, facts }.passage(tickets)
 }

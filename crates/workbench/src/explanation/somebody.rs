@@ -24,6 +24,8 @@ pub enum Asker<'a> {
         /// Where there is no such admin: the id that was probably meant.
         closest: Option<&'a str>,
     },
+    /// An enrolled machine, with what its token holds.
+    Machine { id: &'a str, access: &'a Access },
     /// An imagined member of this group alone.
     Group(&'a str),
     /// Somebody imagined who holds this legacy role, and is in no group.
@@ -35,8 +37,16 @@ pub enum Asker<'a> {
 #[serde(rename_all = "snake_case")]
 pub enum AskerKind {
     Admin,
+    Machine,
     Group,
     LegacyRole,
+}
+
+impl AskerKind {
+    /// Whether there is somebody of that name, whose id may fall into a share.
+    fn is_real(self) -> bool {
+        matches!(self, AskerKind::Admin | AskerKind::Machine)
+    }
 }
 
 /// On which side of a cohort somebody is.
@@ -68,6 +78,15 @@ impl<'a> Somebody<'a> {
                     closest: *closest,
                 };
             }
+            Asker::Machine { id, access } => {
+                return Somebody {
+                    kind: AskerKind::Machine,
+                    name: id,
+                    access: Cow::Borrowed(*access),
+                    break_glass: false,
+                    closest: None,
+                };
+            }
             // A member of the break-glass group represents somebody with a session.
             Asker::Group(group) => {
                 let roles = facts.catalog.roles_of_group(group);
@@ -88,7 +107,7 @@ impl<'a> Somebody<'a> {
     /// Somebody imagined has no id that could fall into a share, unless the share is all.
     pub(super) fn rollout<'r>(&self, rollout: &'r Rollout) -> Cow<'r, Rollout> {
         match &rollout.cohort {
-            Some(cohort) if self.kind != AskerKind::Admin && cohort.percent < 100 => {
+            Some(cohort) if !self.kind.is_real() && cohort.percent < 100 => {
                 let cohort = Some(Cohort { percent: 0, ..cohort.clone() });
                 Cow::Owned(Rollout { cohort, ..*rollout })
             }
@@ -104,10 +123,10 @@ impl<'a> Somebody<'a> {
         let in_cohort = rollout.mode_for(id, groups) == ClusterMode::V2;
         let why = match (cohort.groups.intersection(groups).next(), self.kind) {
             (Some(group), _) => format!("the group {group} is in it"),
-            (None, AskerKind::Admin) if cohort.percent == 0 => {
+            (None, kind) if kind.is_real() && cohort.percent == 0 => {
                 "none of the admin's groups is in it".to_owned()
             }
-            (None, AskerKind::Admin) => {
+            (None, kind) if kind.is_real() => {
                 let relation = if in_cohort { "below" } else { "not below" };
                 format!("the id is at {} of 100, {relation} {}", percentile(id), cohort.percent)
             }

@@ -1,5 +1,7 @@
 //! An explanation as text: a label in front of each paragraph, 80 columns.
 
+use std::fmt;
+
 use policy::decision::{Direction, Reason, WhyLegacy};
 use policy::rbac::Standing;
 use policy::rbac::census::BREAK_GLASS;
@@ -201,6 +203,7 @@ impl Page {
     fn caller(&mut self, caller: &CallerReport) {
         let label = match caller.kind {
             AskerKind::Admin => "admin",
+            AskerKind::Machine => "machine",
             AskerKind::Group => "group",
             AskerKind::LegacyRole => "role",
         };
@@ -210,7 +213,7 @@ impl Page {
         }
         match caller.kind {
             AskerKind::Admin if caller.standing != Standing::Active => return self.nobody(caller),
-            AskerKind::Admin => {}
+            AskerKind::Admin | AskerKind::Machine => {}
             AskerKind::Group => self.line("", "a hypothetical caller in only this group"),
             AskerKind::LegacyRole => self.line("", "a hypothetical caller in no group"),
         }
@@ -295,17 +298,29 @@ fn answer_in_words(answer: &AnswerReport) -> String {
 }
 
 fn way_in_words(way: &Way, name: &str) -> String {
-    let steps = match way {
-        Way::LegacyRole { role } if role == name => return format!("legacy role {role}"),
-        Way::LegacyRole { role } => return format!("{name} -> legacy role {role}"),
-        Way::Group { group, roles, permission } => (group.as_str(), roles, permission),
-        Way::BreakGlass { roles, permission } => ("break-glass session", roles, permission),
+    // Somebody imagined bears the name of the group or the role.
+    let is_named = match way {
+        Way::LegacyRole { role } => role == name,
+        Way::Group { group, .. } => group == name,
+        Way::BreakGlass { .. } | Way::Ticket { .. } => false,
     };
-    let (beginning, roles, permission) = steps;
-    // Somebody imagined bears the name of the group.
-    let names = (name != beginning).then_some(name).into_iter().chain([beginning]);
-    let names = names.chain(roles.iter().map(String::as_str)).chain(permission.as_deref());
-    names.collect::<Vec<&str>>().join(" -> ")
+    if is_named { way.to_string() } else { format!("{name} -> {way}") }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (beginning, roles, permission) = match self {
+            Way::LegacyRole { role } => return write!(f, "legacy role {role}"),
+            Way::Ticket { ticket, customer, role } => {
+                return write!(f, "{role} for ticket {ticket} and customer {customer}");
+            }
+            Way::Group { group, roles, permission } => (group.as_str(), roles, permission),
+            Way::BreakGlass { roles, permission } => ("break-glass session", roles, permission),
+        };
+        let names =
+            [beginning].into_iter().chain(roles.iter().map(String::as_str)).chain(permission.as_deref());
+        f.write_str(&names.collect::<Vec<&str>>().join(" -> "))
+    }
 }
 
 fn grant_in_words(grant: &Grant) -> String {
