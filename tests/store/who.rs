@@ -11,6 +11,7 @@ use console_gate::settings::Decisions;
 use console_gate::store::evidence::{EvidenceKind, Gap, Mark};
 use console_gate::store::mappings::Activation;
 use console_gate::store::rbac_changes::{RbacChange, TimedGrant};
+use ledger::event::Way;
 use ledger::{AuditEvent, Note};
 use policy::firewall::Policy;
 use policy::ids::AdminId;
@@ -139,7 +140,7 @@ fn note(event: AuditEvent, now: DateTime<Utc>) -> Note {
 }
 
 async fn change(database: &Database, now: DateTime<Utc>, wanted: &[RbacChange]) {
-    let by = By { name: "olga", reason: None, now };
+    let by = By { name: "olga", reason: None, way: Way::Command, now };
     // Where the admins are Console's, the gate keeps them out in a table of its own.
     let admins =
         if database.store.has_own_admins().await.unwrap() { AdminTable::Gate } else { AdminTable::Console };
