@@ -8,15 +8,17 @@ use console_gate::facts::who::{Answer, Asked, could, did};
 use console_gate::freshness::Posture;
 use console_gate::people::{self, AdminTable, By, Terms};
 use console_gate::settings::Decisions;
+use console_gate::store::access_requests::Edit;
 use console_gate::store::evidence::{EvidenceKind, Gap, Mark};
 use console_gate::store::mappings::Activation;
-use console_gate::store::rbac_changes::{RbacChange, TimedGrant};
+use console_gate::store::rbac_changes::{RbacChange, RbacWork, TimedGrant};
 use ledger::event::Way;
 use ledger::{AuditEvent, Note};
 use policy::firewall::Policy;
 use policy::ids::AdminId;
 use policy::mapping::Mapping;
 use policy::rbac::LegacyRole;
+use policy::rbac::census::CallerKind;
 use policy::rbac::grant::Origin;
 use uuid::Uuid;
 use workbench::who::{Passing, Period, Unless};
@@ -146,6 +148,42 @@ async fn change(database: &Database, now: DateTime<Utc>, wanted: &[RbacChange]) 
         if database.store.has_own_admins().await.unwrap() { AdminTable::Gate } else { AdminTable::Console };
     let terms = Terms { admins, unknown_admins: false };
     people::change(&database.store, &notary(), wanted, terms, by).await.unwrap();
+}
+
+/// What two people had to give: the sealed row names the request, and the request has the change.
+async fn approve(database: &Database, now: DateTime<Utc>, wanted: RbacChange) {
+    let request = Uuid::new_v4().to_string();
+    let edit = serde_json::to_string(&Edit { by: CallerKind::Admin, change: wanted.clone() }).unwrap();
+    let insert = format!(
+        "INSERT INTO gate_access_requests (id, admin_id, requested_by, group_name, minutes, reason, state, requested_at_utc,
+                                           closes_at_utc, closed_at_utc, closed_by, edit)
+         VALUES ('{request}', 'hugo', 'anna', 'edit: join', 1, 'why', 'approved', {at}, {at}, {at}, 'ben', '{edit}')",
+        at = literal(now)
+    );
+    database.execute(&insert).await;
+    let terms = Terms { admins: AdminTable::Gate, unknown_admins: false };
+    let (state, plan) = people::preview(&database.store, &[wanted], terms, now).await.unwrap();
+    let work = RbacWork {
+        changes: &plan.changes,
+        rows: &plan.rows,
+        as_of: state.epoch,
+        by: "ben",
+        way: Way::Command,
+        notary: &notary(),
+        reason: None,
+        now,
+        answer: None,
+    };
+    let event = AuditEvent::AccessRequest {
+        request,
+        step: "approved",
+        group: "edit: join".into(),
+        about: "hugo".into(),
+        reason: None,
+        detail: serde_json::Value::Null,
+        by: "ben".into(),
+    };
+    assert!(database.store.change_rbac(&work, &note(event, now)).await.unwrap());
 }
 
 async fn activate(database: &Database, text: &str, now: DateTime<Utc>, instance: &str) {
@@ -280,7 +318,13 @@ async fn the_past_is_what_a_model_of_the_history_says(database: &Database) {
         happen(database, minute, event).await;
     }
     // Around the gate, now: the triggers record it, so that the past stays what it was.
-    change(database, at(175), &[RbacChange::Join { admin: "hugo".into(), group: "g2".into() }]).await;
+    approve(database, at(175), RbacChange::Join { admin: "hugo".into(), group: "g2".into() }).await;
+    approve(
+        database,
+        at(180),
+        RbacChange::GrantRole { group: "staging-admins".into(), role: "opener".into() },
+    )
+    .await;
     database
         .execute(
             "INSERT INTO rbac_user_groups (user_id, group_id) SELECT 'gus', id FROM rbac_groups WHERE name = 'g2';
@@ -289,6 +333,7 @@ async fn the_past_is_what_a_model_of_the_history_says(database: &Database) {
         .await;
 
     let whole = ask(database, at(-25), Some(at(200))).await;
+    assert_eq!(times(person(&whole, "hugo")), [(175, 200, vec!["g2 -> opener".to_owned()])]);
     assert_eq!(whole.who.misfits, [] as [&str; 0], "{:?}", whole.assumptions);
     let mut asked = 0;
     for minute in HISTORY.iter().flat_map(|(minute, _)| [minute - 1, *minute, minute + 1]) {
@@ -370,7 +415,29 @@ async fn what_is_not_known_is_said(database: &Database) {
     assert_eq!(ids(&differing), BTreeSet::from(["olaf"]), "the legacy gate, which gate/2 activated last");
     assert!(says(&differing, "gate/1 ran"), "{:?}", differing.assumptions);
 
-    // A row that was recorded is gone: somebody left or was erased.
+    // Rows that no sealed row names are Console's own, and the triggers saw what it wrote, if it wrote at all.
+    let unnamed = format!(
+        "INSERT INTO rbac_grants_audit (id, event_type, target_user_id, group_id, granted_by, created_at_utc)
+         SELECT 'c', 'revoke', 'dora', id, 'console', {} FROM rbac_groups WHERE name = 'g1'",
+        literal(at(50))
+    );
+    database.execute(&unnamed).await;
+    let then = ask(database, at(10), None).await;
+    assert_eq!(ids(&then), BTreeSet::from(["anna", "ben", "cleo"]));
+    assert_eq!(then.who.misfits, [] as [&str; 0]);
+
+    // A write without its trigger: what is recorded does not fit to what is there.
+    let added = format!(
+        "INSERT INTO gate_rbac_changes (at_utc, relation, statement, change, subject, object)
+         VALUES ({}, 'rbac_user_groups', 'insert', 'added', 'dora', 'g1')",
+        literal(at(50))
+    );
+    database.execute(&added).await;
+    let then = ask(database, at(10), None).await;
+    assert_eq!(ids(&then), BTreeSet::from(["anna", "ben", "cleo"]));
+    assert!(says(&then, "`dora` in `g1` was added"), "{:?}", then.assumptions);
+
+    // The trigger records an update as well. Nobody is of that id now.
     let joined = "UPDATE rbac_user_groups SET user_id = 'gone' WHERE user_id = 'cleo'";
     database.execute(joined).await;
     let then = ask(database, at(10), None).await;

@@ -65,6 +65,8 @@ fn who_can_is_printed_as_text_json_and_csv() {
     ] {
         assert!(since.contains(words), "no `{words}` in {since}");
     }
+    let unknown = bench.run(&["who", "GET", "/console/flags", "--at", "2020-01-01"]).stdout;
+    assert!(unknown.contains("not known for the time") && !unknown.contains("no admin and no"), "{unknown}");
     let open = bench.run(&["who", "GET", "/open", "--mapping", "routes.toml"]).stdout;
     assert!(open.contains("anybody, logged in or not") && !open.contains("admin anna"), "{open}");
 }

@@ -33,8 +33,13 @@ pub fn text(who: &Who, style: Style) -> String {
             page.line(2, &format!("{}{whom}", time_of(who, *from, *until)));
         }
     }
-    if who.people.is_empty() && who.anybody.is_empty() {
-        page.line(2, "no admin and no machine that the gate knows");
+    let is_known = who.rows.iter().all(|decided| decided.by.mapping_sha256.is_some());
+    match is_known && !who.rows.is_empty() {
+        false => page.line(2, "not known for the time of which no mapping is known"),
+        true if who.people.is_empty() && who.anybody.is_empty() => {
+            page.line(2, "no admin and no machine that the gate knows");
+        }
+        true => {}
     }
     for person in &who.people {
         page.line(2, &name(person));
