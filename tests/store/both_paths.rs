@@ -72,7 +72,9 @@ async fn they_end_equal_on_postgres() {
 #[tokio::test]
 async fn what_is_the_gates_has_moved_on_postgres() {
     let database = Database::earlier_postgres().await;
-    database.store.set_rbac_v2(true, "anna", crate::database::noon(), &crate::audit::note(1)).await.unwrap();
+    database
+        .execute("INSERT INTO gate_flags (name, enabled, changed_by) VALUES ('FLAG_RBAC_V2', TRUE, 'anna')")
+        .await;
     let before = database.number("SELECT epoch FROM public.gate_epoch").await;
     database.store.migrate().await.unwrap();
     let left = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1";
@@ -102,6 +104,8 @@ async fn a_role_that_served_goes_on_serving_on_postgres() {
     let there = database.tables().await;
     for (table, rights) in console_gate::store::grants::NEEDED {
         if there.contains(&table.to_owned()) {
+            // As it was granted then: without the columns that are newer.
+            let rights = rights.replace(" subject_id,", "").replace(" note,", "");
             database.execute(&format!("GRANT {rights} ON {table} TO gate_served")).await;
         }
     }

@@ -6,6 +6,8 @@
 // Each test binary includes this file and uses its own part of it.
 #![allow(dead_code, clippy::panic)]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::SystemTime;
@@ -62,6 +64,8 @@ impl Template {
             let made = making.path().join("gate.sqlite");
             (self.migrate)(&format!("sqlite:{}", made.display()));
             write_back(&made);
+            // The gate makes it for its owner alone, and some tests run as somebody else.
+            std::fs::set_permissions(&made, Permissions::from_mode(0o644)).expect("one's own file");
             // Of two processes that make it at once, each puts a whole one in place.
             std::fs::rename(&made, &template).expect("a file can be renamed");
             self.remove_older(&folder, &template);
