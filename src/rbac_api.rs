@@ -195,7 +195,7 @@ impl RbacApi {
 impl ServesOwnRoutes for RbacApi {
     async fn serve(&self, request: OwnRequest<'_>) -> Answer {
         let outcome = self.answer(&request).await;
-        let refusal = outcome.as_ref().err().and_then(|problem| problem.refusal.clone());
+        let refusal = outcome.as_ref().err().and_then(|problem| problem.refusal.as_deref().cloned());
         let response = match Form::wanted_by(request.request) {
             // A person has sent a form, and reads the answer.
             Form::Page | Form::Fragment if csrf::is_form(request.request) => {

@@ -61,7 +61,7 @@ pub(super) struct Problem {
     members: Map<String, Value>,
     fields: Vec<(&'static str, String)>,
     /// Of a 403: what the audit has.
-    pub(super) refusal: Option<Refusal>,
+    pub(super) refusal: Option<Box<Refusal>>,
 }
 
 /// An answer, or why there is none.
@@ -93,7 +93,7 @@ impl Problem {
     /// 403, with the word by which the audit has its reason.
     pub(super) fn forbidden(reason: &'static str, detail: impl Into<String>) -> Problem {
         let refusal = Refusal { reason, required: Vec::new() };
-        Problem { refusal: Some(refusal), ..Problem::new(403, detail) }
+        Problem { refusal: Some(Box::new(refusal)), ..Problem::new(403, detail) }
     }
 
     /// Adds what was missing to what the audit has.

@@ -565,7 +565,7 @@ impl Gate {
     /// How audit rows name the login session: never by its id.
     fn session_name(&self, identified: &Identified, principal: Option<&Principal>) -> Option<String> {
         let id = identified.session.as_deref();
-        let id = id.or_else(|| principal?.session().map(|session| session.as_str()))?;
+        let id = id.or_else(|| principal?.session().map(SessionId::as_str))?;
         Some(self.audit_keys.sealing().session_name(id))
     }
 

@@ -207,7 +207,7 @@ async fn an_interim_answer_sets_no_cookie_of_consoles() {
     client.read_to_string(&mut answered).await.expect("an answer");
     let (interim, last) = answered.split_once("\r\n\r\n").expect("an interim response");
     assert!(interim.starts_with("HTTP/1.1 103 ") && last.starts_with("HTTP/1.1 200 "), "{answered}");
-    let names: Vec<String> = interim.lines().skip(1).map(|line| line.to_ascii_lowercase()).collect();
+    let names: Vec<String> = interim.lines().skip(1).map(str::to_ascii_lowercase).collect();
     assert_eq!(names, ["set-cookie: raptor=1", "link: </style.css>"]);
 }
 

@@ -42,7 +42,8 @@ fn an_auditor_is_admitted_and_let_go_as_the_runbook_says() {
     let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("JSON");
     assert_eq!(shown["roles"], serde_json::json!([]), "{shown}");
     let tail = bench.run(&["audit", "tail", "--limit", "100"]).stdout;
-    let changes = tail.lines().filter(|line| line.contains("rbac_changed") && line.contains("SOC2-1"));
+    let is_change = |line: &&str| line.contains("rbac_changed") || line.contains("grant_recorded");
+    let changes = tail.lines().filter(is_change).filter(|line| line.contains("SOC2-1"));
     assert_eq!(changes.count(), 4, "granted, added, ended, revoked, each with its reason: {tail}");
 }
 

@@ -90,23 +90,31 @@ impl ServerChange {
             let notifies = row.into_iter().flat_map(|row| &row.notifies);
             let roles: Vec<&str> = notifies.map(|role| &**role.name()).collect();
             let server = server(row);
-            let server = if roles.is_empty() {
-                server
-            } else {
-                format!("{server}, notifying for {}", roles.join(", "))
-            };
-            // How a row refuses changes nobody's access, and every refused client sees it.
-            let strangers = row.and_then(|row| match row.unauthenticated {
-                Unauthenticated::Redirect => None,
-                Unauthenticated::Status401 => Some(", 401 for strangers"),
-                Unauthenticated::Status403 => Some(", 403 for strangers"),
-            });
-            let denied = row.filter(|row| row.forbidden == Forbidden::Redirect);
-            let denied = denied.map(|_| ", to the login for who is denied");
-            [Some(server.as_str()), strangers, denied].into_iter().flatten().collect::<String>()
+            match roles.is_empty() {
+                true => server,
+                false => format!("{server}, notifying for {}", roles.join(", ")),
+            }
+        };
+        // How a row refuses changes nobody's access, and every refused client sees it.
+        let strangers = |row: Option<&Row>| match row?.unauthenticated {
+            Unauthenticated::Redirect => Some(", strangers to the login"),
+            Unauthenticated::Status401 => Some(", 401 for strangers"),
+            Unauthenticated::Status403 => Some(", 403 for strangers"),
+        };
+        let denied = |row: Option<&Row>| match row?.forbidden {
+            Forbidden::Redirect => Some(", to the login for who is denied"),
+            Forbidden::Status403 => Some(", 403 for who is denied"),
         };
         let route = region.new.or(region.old)?.route.to_string();
-        let (before, after) = (server(region.old), server(region.new));
+        let (mut before, mut after) = (server(region.old), server(region.new));
+        for (was, is) in
+            [(strangers(region.old), strangers(region.new)), (denied(region.old), denied(region.new))]
+        {
+            if was != is && region.old.is_some() && region.new.is_some() {
+                before.extend(was);
+                after.extend(is);
+            }
+        }
         (before != after).then_some(ServerChange { route, before, after })
     }
 }

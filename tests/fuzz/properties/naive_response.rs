@@ -70,8 +70,9 @@ pub fn read(head: &[u8], asked: RequestContext) -> Option<NaiveResponse> {
         (_, _, Some(length)) => ResponseFraming::Length(length),
         _ => ResponseFraming::UntilClose,
     };
-    let contradicts =
-        (status < 200 || status == 204) && (coding.is_some() || length.is_some_and(|length| length > 0));
+    // A body may come yet where none belongs.
+    let is_doubtful = framing == ResponseFraming::None
+        && (asked.method == Method::Head || coding.is_some() || length.is_some_and(|length| length > 0));
     let keeps = !says("close") && (is_http11 || says("keep-alive"));
     let passed: Vec<(String, String)> = fields
         .iter()
@@ -104,7 +105,7 @@ pub fn read(head: &[u8], asked: RequestContext) -> Option<NaiveResponse> {
             .map(|(name, value)| (bytes(name), bytes(value)))
             .collect(),
         framing,
-        is_reusable: keeps && !contradicts && status != 101 && framing != ResponseFraming::UntilClose,
+        is_reusable: keeps && !is_doubtful && status != 101 && framing != ResponseFraming::UntilClose,
     })
 }
 

@@ -31,18 +31,19 @@ fn framings() {
             ResponseFraming::Length(5),
             true,
         ),
-        ("1.1 200 OK\r\nContent-Length: 5\r\n\r\n", asked(Method::Head), ResponseFraming::None, true),
+        ("1.1 200 OK\r\nContent-Length: 5\r\n\r\n", asked(Method::Head), ResponseFraming::None, false),
         (
             "1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             asked(Method::Head),
             ResponseFraming::None,
-            true,
+            false,
         ),
         ("1.1 204 No Content\r\n\r\n", GET, ResponseFraming::None, true),
         ("1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", GET, ResponseFraming::None, true),
         ("1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", GET, ResponseFraming::None, false),
         ("1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", GET, ResponseFraming::None, false),
-        ("1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", GET, ResponseFraming::None, true),
+        ("1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", GET, ResponseFraming::None, false),
+        ("1.1 304 Not Modified\r\n\r\n", GET, ResponseFraming::None, true),
         ("1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", GET, ResponseFraming::None, true),
     ];
     for (head, asked, framing, is_reusable) in table {

@@ -714,7 +714,7 @@ fn what_another_server_gets_is_listed() {
             ["GET /one", "Console", "upstream raptor"],
             [
                 "GET /three",
-                "upstream raptor",
+                "upstream raptor, strangers to the login, 403 for who is denied",
                 "upstream raptor, 403 for strangers, to the login for who is denied"
             ],
             ["GET /two", "upstream raptor, notifying for r1", "upstream raptor"],
