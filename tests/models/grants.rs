@@ -87,7 +87,7 @@ async fn run(name: &str, database: Database) {
         run.made_every_step();
     }
     assert_eq!(run.desk.reached(), run.words["200"], "Console gets what is let in, and nothing else");
-    verifies_beside(&run.desk.gate, &["rbac_break_glass_sessions"]);
+    crate::verifies_beside(&run.desk.gate, &["rbac_break_glass_sessions"]);
 }
 
 impl Run {

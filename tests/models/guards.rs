@@ -95,7 +95,7 @@ async fn run(name: &str, database: Database) {
     for word in ["allow", "approve", "refuse a", "refuse b", "refuse d", "made", "approved", "not approved"] {
         assert!(run.words.contains_key(word), "the run was too short to meet `{word}`: {:?}", run.words);
     }
-    verifies_beside(&run.gate, &["gate_grants", "rbac_ticket_grants"]);
+    crate::verifies_beside(&run.gate, &["gate_grants", "rbac_ticket_grants"]);
 }
 
 impl Run {
