@@ -21,8 +21,8 @@ use super::{Ended, with_notary};
 use crate::server::{self, Start};
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
-use crate::store::SharedStore;
 use crate::store::control::RBAC_V2_FLAG;
+use crate::store::{self, SharedStore};
 
 /// Run a complete demo without set-up
 ///
@@ -91,7 +91,8 @@ pub(super) fn run(demo: &Demo) -> anyhow::Result<Ended> {
         let listener = tokio::net::UnixListener::bind(&socket).context("the stand-in Console's socket")?;
         (listener, tokio::net::TcpListener::from_std(help_desk)?)
     };
-    runtime.spawn(console::serve(listener, secrets.clone(), personas.clone(), settings.mapping.file.clone()));
+    let store = runtime.block_on(store::open(&super::store_options(&settings)))?;
+    runtime.spawn(console::serve(listener, secrets.clone(), personas.clone(), store));
     runtime.spawn(freescout::serve(help_desk, secrets.clone(), SocketAddr::from(([127, 0, 0, 1], admin))));
     // By then the pages that the printed guide names exist.
     let listening = || print!("{}", guide(demo, ports, &folder, &personas));

@@ -1,6 +1,5 @@
 //! A stand-in for Console: it says which view ran and whom the gate's assertion names. It gates nothing.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use askama::Template;
@@ -24,13 +23,15 @@ use sha2::Sha256;
 
 use super::Persona;
 use crate::assertion;
+use crate::facts::running;
 use crate::settings::secrets::{Secret, Secrets};
+use crate::store::SharedStore;
 
 struct Console {
     secrets: Secrets,
     keys: SigningKeys,
     personas: Vec<Persona>,
-    routes: PathBuf,
+    store: SharedStore,
 }
 
 /// Serves until the demo ends.
@@ -38,12 +39,12 @@ pub(super) async fn serve(
     listener: tokio::net::UnixListener,
     secrets: Secrets,
     personas: Vec<Persona>,
-    routes: PathBuf,
+    store: SharedStore,
 ) -> anyhow::Result<()> {
     let no_fallbacks: [&[u8]; 0] = [];
     let secret = secrets.session_key.as_ref().map_or(&b""[..], Secret::expose);
     let keys = SigningKeys::new(secret, no_fallbacks)?;
-    let console = Arc::new(Console { secrets, keys, personas, routes });
+    let console = Arc::new(Console { secrets, keys, personas, store });
     let router = Router::new()
         .route("/auth/healthz", get(async || "ok\n"))
         .route("/auth/home", get(home))
@@ -103,14 +104,8 @@ struct LogIn {
 }
 
 async fn home(State(console): State<Arc<Console>>, headers: HeaderMap) -> Response {
-    let mapping = std::fs::read_to_string(&console.routes)
-        .map_err(|error| error.to_string())
-        .and_then(|text| Mapping::parse("routes.toml", &text).map_err(|error| error.to_string()));
-    let clusters = match &mapping {
-        Ok(mapping) => clusters(mapping),
-        // The gate goes on under its last good mapping; this page only cannot list it.
-        Err(_) => Vec::new(),
-    };
+    // What runs, which after a rollback is not what the file says.
+    let clusters = running(&console.store).await.map_or_else(|_| Vec::new(), |runs| clusters(&runs.mapping));
     page(&HomePage { who: console.who(&headers), personas: console.personas.clone(), clusters })
 }
 
@@ -190,10 +185,9 @@ async fn view(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let text = std::fs::read_to_string(&console.routes).unwrap_or_default();
-    let view = Mapping::parse("routes.toml", &text).ok().and_then(|mapping| {
+    let view = running(&console.store).await.ok().and_then(|runs| {
         let method = policy::method::Method::parse(method.as_str())?;
-        mapping.find(uri.path(), method).row().map(|row| row.route.to_string())
+        runs.mapping.find(uri.path(), method).row().map(|row| row.route.to_string())
     });
     let claims = console.claims(&headers);
     page(&ViewPage {
