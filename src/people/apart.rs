@@ -123,8 +123,7 @@ pub fn opened_by_session(
         RowKind::Gated { v2: V2Gate::Requires { ticket: Some(rule), .. }, .. } => {
             rule.without.iter().cloned().collect()
         }
-        RowKind::Gated { v2: V2Gate::Requires { base, .. }, .. } => vec![base.clone()],
-        _ => Vec::new(),
+        kind => kind.required().into_iter().cloned().collect(),
     };
     opens(mapping, (catalog, &catalog.roles_of_group(BREAK_GLASS)), (admin, groups), asks)
 }

@@ -57,14 +57,14 @@ impl RbacApi {
         let person = person(state, author.0, author.1).ok_or("there is no such admin or machine any more")?;
         let row = route_of(change).and_then(|(method, path)| mapping.find(&path, method).row());
         // What the row asks for whatever the body says; nothing of a row for whoever is logged in.
-        let base = row.and_then(|row| row.kind.requirements().into_iter().next());
+        let required = row.map_or_else(Vec::new, |row| row.kind.required());
         let (roles, permissions) = (person.roles(catalog), catalog.permissions_of(&person.roles(catalog)));
         let meets = |requirement: &Requirement| match requirement {
             Requirement::Role(name) => roles.contains(name),
             Requirement::Permission(name) => permissions.contains(name),
         };
         let is_let_in = row.is_some_and(|row| row.served_by_gate() && row.kind.asks_who());
-        if !is_let_in || !base.is_none_or(meets) {
+        if !is_let_in || !required.into_iter().all(meets) {
             return Err("the API's row lets them in no more (rule e)".to_owned());
         }
         let powers = self.powers(mapping, state);

@@ -183,9 +183,13 @@ impl Reading<'_> {
         };
         let mut without = None;
         for row in mapping.rows() {
-            let RowKind::Gated { v2: V2Gate::Requires { base, ticket, .. }, .. } = &row.kind else {
+            let RowKind::Gated { v2: V2Gate::Requires { base, also, when, ticket }, .. } = &row.kind else {
                 continue;
             };
+            // A ticket is about the row's own requirement alone.
+            if also.iter().chain(when.iter().map(|rule| &rule.requires)).any(asks) {
+                return None;
+            }
             match ticket {
                 _ if !asks(base) => {}
                 None => return None,

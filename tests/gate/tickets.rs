@@ -195,6 +195,8 @@ cluster = "V"
 "GET /audit/<int:id>" = { legacy = ["superadmin"], role = "raptor-audit-support", ticket = { query = "ticket_id", customer = "path:id", without = ["raptor-audit-admin", "raptor-audit-compliance"] } }
 "GET /bare/<int:id>" = { permission = "raptor:audit:read-support", ticket = { query = "ticket_id", customer = "path:id" } }
 "GET /plain" = { permission = "raptor:audit:read-admin" }
+"GET /own/<int:id>" = { permission = "console:audit:read", ticket = { query = "ticket_id", customer = "path:id" } }
+"GET /both" = { permission = ["raptor:audit:read-admin", "console:audit:read"] }
 "GET /api/rbac/permissions/check" = { session = true, gate = true, unauthenticated = "401" }
 "#;
 
@@ -235,6 +237,9 @@ async fn a_check_knows_the_ticket_and_the_customer() {
         let plain =
             desk.get("anna", "/api/rbac/permissions/check?permission=raptor:audit:read-admin").await.json();
         assert_eq!((&plain["allowed"], &plain["needs_ticket"]), (&json!(true), &json!(false)), "{plain}");
+        // One row asks for it without a ticket, beside another permission.
+        let both = desk.get("anna", "/api/rbac/permissions/check?permission=console:audit:read").await.json();
+        assert_eq!((&both["allowed"], &both["needs_ticket"]), (&json!(true), &json!(false)), "{both}");
         for named in ["&ticket=42", "&customer=7", "&ticket=042&customer=7", "&ticket=42&customer=-7"] {
             assert_eq!(desk.get("carol", &check(named)).await.status, 400, "{named}");
         }

@@ -110,6 +110,44 @@ async fn what_has_changed_meanwhile_is_not_approved() {
     assert_eq!(api.send(&ask.header("if-match", etag)).await.status, 403);
 }
 
+/// Where the API's row asks for two permissions, who has lost the second is let in no more.
+#[tokio::test]
+async fn each_permission_of_the_row_is_judged_again() {
+    let row = "[blueprints.lists.routes]
+        \"PUT /api/rbac/roles/<role>/permissions/<permission>\" = { permission = [\"raptor:audit:read-self\", \"raptor:audit:read-admin\"], gate = true }\n";
+    let api = with_rules(Database::Sqlite, &format!("{RULE}{row}")).await;
+    let seed = "INSERT INTO rbac_permissions (id, name) VALUES ('p:q:r', 'p:q:r');
+                INSERT INTO rbac_roles (id, name)
+                    VALUES ('holder', 'holder'), ('other', 'other'), ('second', 'second');
+                INSERT INTO rbac_role_permissions (role_id, permission_id) VALUES ('holder', 'p:q:r');
+                INSERT INTO rbac_role_permissions (role_id, permission_id)
+                SELECT CASE name WHEN 'raptor:audit:read-self' THEN 'holder' ELSE 'second' END, id FROM rbac_permissions
+                 WHERE name IN ('raptor:audit:read-self', 'raptor:audit:read-admin');";
+    api.world.execute(seed).await;
+    api.world.admin_holding("greta", &["holder", "console-audit-user"]).await;
+    api.world.store.add_group("seconds", &["second"]).await.unwrap();
+    let greta = policy::ids::AdminId::new("greta");
+    let ask = async || {
+        let etag = api.get("greta", "/api/rbac/roles/other").await.header("etag").to_owned();
+        let target = "/api/rbac/roles/other/permissions/p:q:r";
+        api.send(&api.write("greta", "PUT", target, &Value::Null).header("if-match", etag)).await
+    };
+    assert_eq!(ask().await.status, 403, "one of two");
+    api.world.store.join_group(&greta, "seconds", "t").await.unwrap();
+    let asked = ask().await;
+    assert_eq!(asked.status, 202, "{}", text(&asked));
+    let place = asked.header("location");
+    api.world.store.leave_group(&greta, "seconds").await.unwrap();
+    let refused = approve(&api, "paul", place).await;
+    assert!(
+        refused.status == 403 && text(&refused).contains("may not make it any more"),
+        "{}",
+        text(&refused)
+    );
+    api.world.store.join_group(&greta, "seconds", "t").await.unwrap();
+    assert_eq!(approve(&api, "paul", place).await.status, 200);
+}
+
 /// Who gains by an edit does not approve it, and a key answers with the one request.
 #[tokio::test]
 async fn who_gains_by_an_edit_does_not_approve_it() {

@@ -155,14 +155,20 @@ impl RowKind {
         }
     }
 
-    /// Everything that the row's V2 gate may ask for; empty where there is none or it is undecided.
-    pub fn requirements(&self) -> Vec<&Requirement> {
+    /// All that the row's V2 gate asks for whatever the body is; empty where there is none or it is undecided.
+    pub fn required(&self) -> Vec<&Requirement> {
         match self {
-            RowKind::Gated { v2: V2Gate::Requires { base, also, when, .. }, .. } => {
-                std::iter::once(base).chain(also).chain(when.iter().map(|rule| &rule.requires)).collect()
+            RowKind::Gated { v2: V2Gate::Requires { base, also, .. }, .. } => {
+                std::iter::once(base).chain(also).collect()
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Everything that the row's V2 gate may ask for; empty where there is none or it is undecided.
+    pub fn requirements(&self) -> Vec<&Requirement> {
+        let of_bodies = self.body_rules().iter().map(|rule| &rule.requires);
+        self.required().into_iter().chain(of_bodies).collect()
     }
 
     /// The rule about a ticket, if V2 asks for one.

@@ -91,13 +91,33 @@ impl Mapping {
     }
 }
 
-/// Everything that a row says about who may do what. Who decided it, and notes, are left out.
+/// Everything that a row says about who may do what, and how it refuses. Each field is named, so that a new one is not forgotten.
 fn decides(row: &Row) -> String {
-    let Row { cluster, kind, unauthenticated, websocket, stream, cors, gate, upstream, .. } = row;
-    let Row { notifies, totp, freshness, .. } = row;
+    let Row {
+        cluster,
+        kind,
+        unauthenticated,
+        forbidden,
+        websocket,
+        stream,
+        cors,
+        gate,
+        upstream,
+        notifies,
+        totp,
+        freshness,
+        // The part's key, notes, and where it stands.
+        route: _,
+        blueprint: _,
+        methods: _,
+        pattern: _,
+        decided: _,
+        unreviewed: _,
+        offset: _,
+    } = row;
     format!(
-        "{cluster:?} {kind:?} {unauthenticated:?} {websocket} {stream} {cors} {gate} {upstream:?} {notifies:?} {totp:?} \
-         {freshness:?}"
+        "{cluster:?} {kind:?} {unauthenticated:?} {forbidden:?} {websocket} {stream} {cors} {gate} {upstream:?} {notifies:?} \
+         {totp:?} {freshness:?}"
     )
 }
 
@@ -143,9 +163,10 @@ mod tests {
             )
         };
         let other = |text: &str| text.replace("role = \"r\"", "role = \"other\"");
+        let redirecting = |text: &str| text.replace("role = \"r\" }", "role = \"r\", forbidden = \"302\" }");
         let cluster: &[&str] = &["the cluster `C`"];
         // The file that was rolled back, the file now, and what it contains.
-        let table: [(String, String, &[&str]); 10] = [
+        let table: [(String, String, &[&str]); 11] = [
             (v2(BASE), v2(BASE), cluster),
             (v2(BASE), unrelated(&v2(BASE)), cluster),
             (v2(BASE), unrelated(BASE), &[]),
@@ -155,6 +176,7 @@ mod tests {
             (public(&v2(BASE)), unrelated(&public(&v2(BASE))), &["the cluster `C`", "the row `GET /y`"]),
             (without(BASE), unrelated(&without(BASE)), &["the row `GET /y`, which is left out"]),
             (other(BASE), split(BASE), &["the row `GET /x`"]),
+            (redirecting(BASE), unrelated(&redirecting(BASE)), &["the row `GET,POST /x`"]),
             // A comment alone was rolled back.
             (format!("{BASE}# b\n"), format!("{BASE}# c\n"), &[]),
             (unrelated(BASE), unrelated(&v2(BASE)), &["the row `GET /z`"]),
