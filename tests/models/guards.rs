@@ -304,14 +304,12 @@ impl Run {
         let to = if random.chance(40) { who } else { random.pick(&PEOPLE) };
         let (group, role) = (random.pick(&GROUPS), random.pick(&ROLES));
         let adds = random.chance(70);
-        let timed: Vec<String> = self.state.timed.keys().cloned().collect();
-        let own: Vec<String> = self
-            .state
-            .timed
-            .iter()
-            .filter(|(_, (admin, ..))| *admin == who)
-            .map(|(id, _)| id.clone())
-            .collect();
+        // Ids are the gate's and random: in their order, a run would not be its seed's.
+        let mut grants: Vec<_> = self.state.timed.iter().collect();
+        grants.sort_by_key(|(_, grant)| **grant);
+        let timed: Vec<String> = grants.iter().map(|(id, _)| (*id).clone()).collect();
+        let own: Vec<String> =
+            grants.iter().filter(|(_, (admin, ..))| *admin == who).map(|(id, _)| (*id).clone()).collect();
         match random.below(12) {
             0..2 => Change::Join(to, group),
             2 => Change::Until(to, group, random.pick(&ENDS)),
@@ -381,11 +379,18 @@ impl Run {
         }
         let mut made_id = made.json()["id"].as_str().unwrap_or_default().to_owned();
         if waits {
-            let by = self.random.pick(&PEOPLE);
             // Lasting approvers who neither asked nor gain.
             let before = &self.state;
-            let is_lead = before.lasting(by).contains("group:leads");
-            let counts = by != who && is_lead && !before.gains_by(&after, by);
+            let counts = |by: &str| {
+                let is_lead = before.lasting(by).contains("group:leads");
+                by != who && is_lead && !before.gains_by(&after, by)
+            };
+            let approvers: Vec<_> = PEOPLE.into_iter().filter(|by| counts(by)).collect();
+            let by = match self.random.chance(50) && !approvers.is_empty() {
+                true => self.random.pick(&approvers),
+                false => self.random.pick(&PEOPLE),
+            };
+            let counts = counts(by);
             let target = format!("/api/rbac/requests/{made_id}");
             let shown = self.get(who, &target).await;
             let digest = json!({ "impact_sha256": shown.json()["impact_sha256"] });
