@@ -7,6 +7,9 @@
 
 The server keeps its data in memory (/dev/shm) where there is room, without fsync, and goes with this process. Tests of
 durability start one of their own. What a suite printed is in target/tests/NAME.log, and on standard output if it failed.
+
+Failed tests run once more at the end, alone. Those that pass then are listed as flaky and do not fail the run: they depend on
+what ran beside them, which is to be mended in the test.
 """
 
 import argparse
@@ -77,7 +80,7 @@ class Suite:
     def __init__(self, name, command, folder, environment):
         self.name, self.command, self.folder, self.environment = name, command, folder, environment
         self.log = LOGS / f"{re.sub('[^a-z0-9_-]+', '-', name)}.log"
-        self.seconds, self.code = 0.0, None
+        self.seconds, self.code, self.again = 0.0, None, None
 
     def run(self):
         began = time.monotonic()
@@ -94,9 +97,27 @@ class Suite:
         self.seconds = time.monotonic() - began
         return self
 
+    def run_failed_again(self):
+        """Runs the failed tests of Rust alone; another suite as a whole."""
+        failed = re.findall(r"^test (\S+) \.\.\. FAILED", self.text(), re.MULTILINE)
+        command = [self.command[0], *failed, "--exact", "--nocapture"] if failed else self.command
+        self.again = Suite(f"{self.name} again", command, self.folder, self.environment).run()
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+    def is_flaky(self):
+        return self.again is not None and self.again.code == 0
+
     def counts(self):
-        """Passed, failed and skipped tests, as the suite itself counted them."""
-        text = self.log.read_text(errors="replace")
+        """Passed, failed and skipped tests, as the suite itself counted them. A flaky test has passed."""
+        passed, failed, skipped = self.counts_of_first_run()
+        if self.is_flaky():
+            return passed + failed, 0, skipped
+        return passed, max(failed, int(self.code != 0)), skipped
+
+    def counts_of_first_run(self):
+        text = self.text()
         cargo = re.search(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;.*?(\d+) filtered", text)
         if cargo:
             passed, failed, ignored, filtered = map(int, cargo.groups())
@@ -110,7 +131,7 @@ class Suite:
 
     def times(self):
         """(seconds, test), longest first."""
-        text = self.log.read_text(errors="replace")
+        text = self.text()
         rust = [(float(seconds), f"{self.name}: {test}")
                 for test, seconds in re.findall(r"^test (\S+) .*?<([0-9.]+)s>$", text, re.MULTILINE)]
         # The others are known as a whole.
@@ -146,17 +167,21 @@ def suites(arguments):
 def report(ended, seconds):
     for suite in ended:
         if suite.code != 0:
-            print(f"\n--- {suite.name}: {suite.log.relative_to(ROOT)} ---\n{suite.log.read_text(errors='replace')}")
+            verdict = "flaky, passed alone" if suite.is_flaky() else "failed"
+            # Of a suite of Rust, what follows the list of its tests.
+            said = suite.text().split("\nfailures:\n", 1)[-1]
+            print(f"\n--- {suite.name} ({verdict}): {suite.log.relative_to(ROOT)} ---\n{said}")
     if SKIPPED.exists() and SKIPPED.stat().st_size:
         print(f"\nThese tests could show nothing here:\n{SKIPPED.read_text()}")
     print(f"\n{'suite':<28}{'seconds':>8}{'passed':>8}{'failed':>8}{'skipped':>8}")
     totals = [0, 0, 0]
     for suite in sorted(ended, key=lambda suite: -suite.seconds):
         counts = suite.counts()
-        if suite.code != 0 and counts[1] == 0:
-            counts = (counts[0], 1, counts[2])
         totals = [total + count for total, count in zip(totals, counts)]
         print(f"{suite.name:<28}{suite.seconds:>8.1f}{counts[0]:>8}{counts[1]:>8}{counts[2]:>8}")
+    flaky = [suite.name for suite in ended if suite.is_flaky()]
+    if flaky:
+        print(f"\nflaky, see target/tests: {', '.join(flaky)}")
     print(f"\nin {seconds:.0f} s, beside each other")
     print("{} passed, {} failed, {} skipped".format(*totals))
     return totals[1] == 0
@@ -182,6 +207,9 @@ def main():
             suite = future.result()
             ended.append(suite)
             print(f"{'ok' if suite.code == 0 else 'FAILED':<7}{suite.name} ({suite.seconds:.1f} s)", flush=True)
+        for suite in [suite for suite in ended if suite.code != 0]:
+            suite.run_failed_again()
+            print(f"{'flaky' if suite.is_flaky() else 'FAILED':<7}{suite.name}, its failed tests alone", flush=True)
     if arguments.times:
         rows = sorted((row for suite in ended for row in suite.times()), reverse=True)
         table = "\n".join(f"| {seconds:.1f} | {test} |" for seconds, test in rows if seconds >= 1)
