@@ -30,11 +30,11 @@ use metrics::gauge;
 use policy::diagnostic::Diagnostics;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
+use store::{SharedStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::SharedClock;
 use crate::settings::OnBroken;
-use crate::store::{SharedStore, StoreError};
 pub use refresher::Refresher;
 
 /// A look that is under way is waited for when the gate stops, but not one that hangs.

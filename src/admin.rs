@@ -16,6 +16,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get, post};
+use store::SharedStore;
 
 use crate::admin::authzen::{EvaluationIds, Names};
 use crate::edge::listener::Listener;
@@ -24,7 +25,6 @@ use crate::edge::upstream::Servers;
 use crate::journal::AuditWriter;
 use crate::ruling::Gate;
 use crate::settings::Api;
-use crate::store::SharedStore;
 use ledger::Notary;
 
 /// What the endpoints need.

@@ -16,13 +16,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use metrics::{counter, gauge};
+use store::alerts::{NewAlert, OutboxState};
+use store::jobs::TimedWork;
+use store::{SharedStore, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clock::SharedClock;
-use crate::store::alerts::{NewAlert, OutboxState};
-use crate::store::timed_work::TimedWork;
-use crate::store::{SharedStore, StoreError};
 
 /// How long a delivery that one channel has accepted waits for the others: the caller is in an emergency.
 const OTHERS: Duration = Duration::from_millis(500);

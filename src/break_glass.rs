@@ -21,6 +21,10 @@ use policy::rbac::break_glass::LONGEST;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 use serde::Serialize;
 use serde_json::{Value, json};
+use store::break_glass::{GlassStarted, NewGlass, StoredGlass};
+use store::jobs::TimedWork;
+use store::rbac_changes::{GlassSession, GrantRow, RbacChange, RbacWork};
+use store::{SharedStore, StoreError};
 
 use crate::alerts::{Alert, Alerts, NoChannel, Receipt};
 use crate::clock::SharedClock;
@@ -28,10 +32,6 @@ use crate::passkeys::{Answer, Asking, Challenge, PasskeyError, Passkeys, Purpose
 use crate::people::apart::opened_by_session;
 use crate::people::record::{ActorKind, customers_events_of};
 use crate::people::{By, PeopleError, State};
-use crate::store::break_glass::{GlassStarted, NewGlass, StoredGlass};
-use crate::store::rbac_changes::{GlassSession, GrantRow, RbacChange, RbacWork};
-use crate::store::timed_work::TimedWork;
-use crate::store::{SharedStore, StoreError};
 use crate::text::is_line;
 
 /// The shortest reason, in characters without white space around it.

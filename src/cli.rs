@@ -64,10 +64,10 @@ use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 use ledger::Notary;
 use policy::mapping::Mapping;
+use store::{SharedStore, StoreError, StoreOptions};
 use workbench::report::style::{Colours, USUAL_COLUMNS, wrap_at};
 
 use crate::settings::{DatabaseSetting, Environment, Settings};
-use crate::store::{SharedStore, StoreError, StoreOptions};
 
 /// An authorization gateway in front of Console, a Flask admin app
 #[derive(Debug, Parser)]
@@ -361,8 +361,7 @@ fn with_store<T>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let placement = crate::server::placement(settings);
-        let store =
-            crate::store::open_at(&store_options(settings), placement).await.context("the database")?;
+        let store = store::open_at(&store_options(settings), placement).await.context("the database")?;
         store.set_production_words(&settings.environments.production);
         store.set_break_glass_rules(settings.break_glass.rules());
         crate::server::set_mirror(&store, settings).await?;

@@ -10,9 +10,9 @@ mod soak;
 pub mod who;
 
 use policy::diagnostic::Diagnostics;
+use store::StoreError;
 
 use crate::facts::registry::RegistryError;
-use crate::store::StoreError;
 pub use drift::{DriftReport, drift};
 pub use order::untimely;
 pub use running::{GateRuns, Observed, Running, differing, in_words, observed, running};

@@ -44,12 +44,12 @@ use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch};
 use policy::mapping::Freshness;
 use policy::rbac::{Access, Standing};
+use store::control::ControlRow;
+use store::tickets::TicketAccess;
+use store::{AccessSource, StoreError};
 use tokio::sync::Mutex;
 
 use crate::clock::{Clock, SharedClock};
-use crate::store::control::ControlRow;
-use crate::store::tickets::TicketAccess;
-use crate::store::{AccessSource, StoreError};
 use ledger::{Ledger, Terms};
 use notices::Notices;
 use push::{Push, PushTerms};

@@ -7,7 +7,6 @@
 //! - [`ruling`]: the outcome of one request, and the answer to its caller.
 //! - [`freshness`]: what a principal holds, proven current: the cache and its rule.
 //! - [`journal`]: what happened, made durable: denials before they are answered, the rest behind the answers.
-//! - [`store`]: the database, the only place with SQL.
 //! - [`activation`]: the running mapping and how it is replaced.
 //! - [`assertion`]: what the gate says to Console about the principal of a request.
 //! - [`admin`]: the admin address: health, readiness, metrics, the API.
@@ -50,7 +49,6 @@ pub mod ruling;
 pub mod server;
 pub mod settings;
 pub mod spans;
-pub mod store;
 pub mod text;
 pub mod text_file;
 pub mod tickets;

@@ -20,6 +20,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use store::passkeys::{NewChallenge, NewInvite, Registered, StoredPasskey};
+use store::{SharedStore, StoreError};
 use webauthn_rs::prelude::{
     Passkey, PasskeyAuthentication, PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential,
     Url, Uuid, WebauthnError,
@@ -28,8 +30,6 @@ use webauthn_rs::{Webauthn, WebauthnBuilder};
 use zeroize::Zeroizing;
 
 use crate::random::one_time_code;
-use crate::store::passkeys::{NewChallenge, NewInvite, Registered, StoredPasskey};
-use crate::store::{SharedStore, StoreError};
 use crate::text::is_line;
 
 /// How long a challenge waits for its answer.

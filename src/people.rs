@@ -22,14 +22,14 @@ use ledger::event::Way;
 use ledger::{AuditEvent, Notary, Note};
 use policy::mapping::{ClusterMode, Mapping, Rollout};
 use serde_json::Value;
+use store::idempotency::OnceAnswer;
+use store::rbac_changes::{RbacChange, RbacWork};
+use store::{SharedStore, StoreError};
 use workbench::impact::{Granted, Impact, Population, Switches, impact, impact_of_grants};
 
 pub use self::plan::{Plan, Terms};
 pub use self::state::{AdminTable, State};
 use crate::facts::registry::{Registry, RegistryError};
-use crate::store::once::OnceAnswer;
-use crate::store::rbac_changes::{RbacChange, RbacWork};
-use crate::store::{SharedStore, StoreError};
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]

@@ -35,6 +35,7 @@ use policy::method::Method;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::CallerKind;
 use policy::rbac::{Access, Standing};
+use store::SharedStore;
 
 use self::keys::Keys;
 use self::reply::{Outcome, Problem, Reply};
@@ -49,7 +50,6 @@ use crate::ruling::own_routes::{Answer, OwnRequest, ServesOwnRoutes};
 use crate::ruling::ways::Asked;
 use crate::settings;
 use crate::settings::secrets::NamedKey;
-use crate::store::SharedStore;
 use crate::tickets::Tickets;
 use ledger::Notary;
 

@@ -19,15 +19,15 @@ use policy::rbac::census::CallerKind;
 use policy::rbac::grant::Origin;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use store::access_grants::{AccessGrant, GrantsOf};
+use store::decisions::StoredDecision;
+use store::rbac_changes::{RbacChange, TicketEnd};
+use store::reviews::{Decision, Overdue, Review, ReviewItem};
+use store::{SharedStore, StoreError};
 
 use crate::facts::registry::{Registry, RegistryError};
 use crate::people::record::{ActorKind, customers_events};
 use crate::people::{self, AdminTable, By, PeopleError, Plan, Terms};
-use crate::store::access_grants::{AccessGrant, GrantsOf};
-use crate::store::decisions::StoredDecision;
-use crate::store::rbac_changes::{RbacChange, TicketEnd};
-use crate::store::reviews::{Decision, Overdue, Review, ReviewItem};
-use crate::store::{SharedStore, StoreError};
 
 /// How far back use is looked for, if the decision log goes back as far.
 const USE: TimeDelta = TimeDelta::days(400);

@@ -27,6 +27,9 @@ use ledger::Notary;
 use pingora::server::Fds;
 use policy::firewall::{Limits, Policy, StripList};
 use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
+use store::console::Relations;
+use store::schema::rights;
+use store::{DatabaseUrl, Placement, SharedStore, StoreOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::listen_address::{ListenAddresses, ListeningSocket};
@@ -68,8 +71,6 @@ use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
 use crate::settings::{Assertion, Environment, NewerSchema, PositiveCount, Settings, Upstream};
 use crate::spans::{Collector, Tracer, Value};
-use crate::store::console::Relations;
-use crate::store::{self, DatabaseUrl, Placement, SharedStore, StoreOptions, rights};
 use crate::tickets::{self, Tickets};
 use crate::traffic::Traffic;
 use crate::upkeep::reviews::ReviewRules;

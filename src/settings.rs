@@ -27,10 +27,10 @@ use policy::mapping::Freshness;
 use policy::rbac::break_glass::BreakGlassRules;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::console::mirror::{ColumnSource, MirrorOptions, denials};
+use store::control::PRODUCTION;
 
 use crate::passkeys::Passkeys;
-use crate::store::control::PRODUCTION;
-use crate::store::mirror::{ColumnSource, MirrorOptions, denials};
 pub use alerts::Alerts;
 pub use console::Console;
 pub use freescout::FreeScout;

@@ -14,16 +14,16 @@ use ledger::Notary;
 use ledger::event::Way;
 use metrics::counter;
 use policy::decision::ticket::ticket_id;
+use store::jobs::TimedWork;
+use store::rbac_changes::{RbacChange, TicketEnd, TicketGrant};
+use store::tickets::StoredTicketGrant;
+use store::{SharedStore, StoreError};
 
 use crate::clock::SharedClock;
 use crate::outbound::freescout::{Conversation, FreeScout, FreeScoutError, TicketState};
 use crate::people::record::{ActorKind, customers_events};
 use crate::people::{self, AdminTable, By, PeopleError, Plan, State, Terms};
 use crate::ruling::tickets::{TicketDesk, TicketUnknown};
-use crate::store::rbac_changes::{RbacChange, TicketEnd, TicketGrant};
-use crate::store::tickets::StoredTicketGrant;
-use crate::store::timed_work::TimedWork;
-use crate::store::{SharedStore, StoreError};
 
 /// Who ends grants whose ticket is not open, and those whose time is over, as the audit has it.
 const BY_FREESCOUT: &str = "freescout";

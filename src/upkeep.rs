@@ -14,12 +14,12 @@ pub mod reviews;
 use std::time::Duration;
 
 use ledger::Notary;
+use store::jobs::TimedWork;
+use store::{SharedStore, StoreError};
 
 use crate::alerts::Alerts;
 use crate::clock::SharedClock;
 use crate::reviews::ReviewError;
-use crate::store::timed_work::TimedWork;
-use crate::store::{SharedStore, StoreError};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a gate looks whether something is due.

@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use policy::ids::{MappingSha256, PinId};
+use store::running::RunningGate;
+use store::{Store, StoreError};
 use tokio::time::{Instant, sleep};
 
 use super::presence::Others;
-use crate::store::running::RunningGate;
-use crate::store::{Store, StoreError};
 
 /// Between two looks at the reports.
 const LOOK: Duration = Duration::from_millis(50);
@@ -121,8 +121,8 @@ fn judge(gate: &RunningGate, goal: &Goal) -> Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::running::Runs;
     use policy::ids::InstanceId;
+    use store::running::Runs;
 
     /// A report of `(mapping, file, pin, is_held, problem)`.
     type Reported = (&'static str, Option<&'static str>, &'static str, bool, Option<&'static str>);

@@ -9,10 +9,10 @@ use metrics::counter;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use policy::mapping::order::Untimely;
+use store::mappings::Activation;
+use store::{SharedStore, StoreError};
 
 use crate::clock::SharedClock;
-use crate::store::mappings::Activation;
-use crate::store::{SharedStore, StoreError};
 
 /// Why something is activated.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,9 @@ use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use policy::mapping::order::Untimely;
 use policy::mapping::parse::sha256_of;
+use store::mappings::Pin;
+use store::running::Runs;
+use store::{SharedStore, StoreError};
 use tokio::sync::mpsc;
 
 use super::file::{FileReader, Seen, Stamp};
@@ -18,9 +21,6 @@ use super::settling::{Look, Settling};
 use super::{ActivationError, Ask, MappingHolder, MappingProblem, MappingProblemKind};
 use crate::facts::rolled_back::against;
 use crate::facts::untimely;
-use crate::store::mappings::Pin;
-use crate::store::running::Runs;
-use crate::store::{SharedStore, StoreError};
 
 /// How often the pin and the file are looked at whatever the kernel says.
 pub(super) const POLL: Duration = Duration::from_millis(500);

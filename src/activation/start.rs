@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use policy::mapping::order::Untimely;
+use store::SharedStore;
+use store::mappings::{Pin, StoredActivation};
 
 use super::file::{FileReader, Seen, Stamp};
 use super::presence::Presence;
@@ -14,8 +16,6 @@ use super::refresher::{Refresher, Troubles, in_order, pinned};
 use super::settling::{Look, Settling};
 use super::{ActivationError, MappingHolder, Sources};
 use crate::settings::OnBroken;
-use crate::store::SharedStore;
-use crate::store::mappings::{Pin, StoredActivation};
 
 /// Time for a copy that is under way when the gate starts.
 const PATIENCE: Duration = Duration::from_secs(30);

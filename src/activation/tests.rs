@@ -9,13 +9,13 @@ use ledger::AuditEvent;
 use ledger::keys::KeyRing;
 use policy::ids::PinId;
 use policy::mapping::parse::sha256_of;
+use store::mappings::NewPin;
+use store::{DatabaseUrl, StoreOptions, open};
 use tempfile::TempDir;
 
 use super::record::Trigger;
 use super::*;
 use crate::clock::ManualClock;
-use crate::store::mappings::NewPin;
-use crate::store::{DatabaseUrl, StoreOptions, open};
 
 const KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
 const ROW: &str = "[blueprints.b.routes]\n\"GET /x\" = { public = true }\n";
@@ -47,7 +47,7 @@ impl Stage {
             url,
             max_connections: 2,
             timeout: Duration::from_secs(30),
-            console: crate::store::console::Relations::default(),
+            console: store::console::Relations::default(),
         };
         let store = open(&options).await.expect("SQLite");
         store.migrate_seeded().await.expect("a new database");
@@ -422,7 +422,7 @@ async fn a_start_with_a_broken_file_is_refused_where_that_is_asked_for_or_nothin
         url,
         max_connections: 2,
         timeout: Duration::from_secs(30),
-        console: crate::store::console::Relations::default(),
+        console: store::console::Relations::default(),
     })
     .await;
     let store = store.expect("SQLite");

@@ -23,12 +23,12 @@ use metrics::counter;
 use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use store::idempotency::{Once, OnceKey};
 
 use super::AdminState;
 use super::problem::Problem;
 use crate::outbound::freescout::{Conversation, MOST_ANSWER_BYTES};
 use crate::settings::secrets::Secret;
-use crate::store::once::{Once, OnceKey};
 use crate::tickets::Tickets;
 
 /// The most bytes of one message: a conversation with its threads.

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use serde::Serialize;
+use store::console::mirror::Delivered;
 
 use super::AdminState;
 use crate::edge::listener::Phase;
@@ -18,7 +19,6 @@ use crate::edge::upstream::UpstreamState;
 use crate::journal::tally::TallyProgress;
 use crate::journal::writer::AuditState;
 use crate::logged::{self, LoggedError};
-use crate::store::mirror::Delivered;
 
 /// What readiness rests on, in the order in which a request needs it.
 #[derive(Debug, Serialize)]

@@ -19,13 +19,13 @@ use ledger::Draft;
 use ledger::customer::CustomerEvent;
 use metrics::counter;
 use serde_json::{Value, json};
+use store::SharedStore;
 
 use super::AdminState;
 use super::problem::Problem;
 use super::service::Services;
 use crate::clock::SharedClock;
 use crate::journal::AuditWriter;
-use crate::store::SharedStore;
 
 /// The most events in one request.
 const MOST_EVENTS: usize = 100;

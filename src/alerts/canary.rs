@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use metrics::gauge;
+use store::StoreError;
+use store::alerts::{NewAlert, OutboxState, StoredAlert};
+use store::jobs::TimedWork;
 
 use super::{Alert, Alerts, row};
-use crate::store::StoreError;
-use crate::store::alerts::{NewAlert, OutboxState, StoredAlert};
-use crate::store::timed_work::TimedWork;
 
 /// The word of its alerts.
 pub const KIND: &str = "canary";

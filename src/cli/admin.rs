@@ -11,13 +11,13 @@ use policy::rbac::Standing;
 use policy::rbac::census::{CallerKind, Person};
 use policy::rbac::grant::Origin;
 use serde_json::json;
+use store::access_grants::AccessGrant;
+use store::rbac_changes::RbacChange;
 
 use super::grant::in_short;
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
 use crate::people::held::{Held, asked_for};
-use crate::store::access_grants::AccessGrant;
-use crate::store::rbac_changes::RbacChange;
 
 /// Add, disable, enable and show admins
 ///

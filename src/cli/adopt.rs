@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use store::StoreOptions;
+use store::console::{Relations, Shown, SourceHints, propose};
 
 use super::console_files::{Names, python_files};
 use super::{Common, Ended, announce, with_store};
 use crate::settings::Settings;
-use crate::store::StoreOptions;
-use crate::store::console::{Relations, Shown, SourceHints, propose};
 
 /// Propose how to read Console's tables
 ///
@@ -56,7 +56,7 @@ pub(super) fn run(command: &Adopt, common: &Common) -> anyhow::Result<Ended> {
         let session_payload = proposed.session.payload.is_some();
         let console = Relations { session_payload, ..proposed.console.0 };
         let options = StoreOptions { console, ..super::store_options(&settings) };
-        let store = crate::store::open(&options).await.context("the database")?;
+        let store = store::open(&options).await.context("the database")?;
         let mismatches = store.console_mismatches().await?;
         for mismatch in &mismatches {
             announce(format_args!("# To correct: {mismatch}"));

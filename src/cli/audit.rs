@@ -5,10 +5,10 @@ pub(super) mod export;
 mod verify;
 
 use clap::{Args, Subcommand, ValueEnum};
+use store::audit::StoredEvent;
 use workbench::report::text::harmless;
 
 use super::{Common, Ended, with_store};
-use crate::store::audit::StoredEvent;
 
 /// Read, verify and export the audit log
 #[derive(Debug, Args)]

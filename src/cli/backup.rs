@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use ledger::checkpoint::Checkpoint;
+use store::DatabaseUrl;
+use store::schema::backup::{self, Contents};
 
 use super::{Common, Ended, announce};
 use crate::settings::Settings;
-use crate::store::DatabaseUrl;
-use crate::store::backup::{self, Contents};
 
 /// Copy the SQLite database into a file, while gates serve
 ///

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use ledger::event::Way;
+use store::break_glass::StoredGlass;
 
 use super::people;
 use super::settled::{wait, wait_and_report};
@@ -15,7 +16,6 @@ use crate::people::By;
 use crate::people::record::ActorKind;
 use crate::server;
 use crate::settings::secrets::alert_secrets;
-use crate::store::break_glass::StoredGlass;
 
 /// List break-glass sessions, end one, close its review, and test that one could start
 ///

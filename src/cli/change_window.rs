@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 use chrono::{TimeDelta, Utc};
 use clap::{Args, Subcommand};
+use store::break_glass_scope::ChangeWindow as Window;
 
 use super::time::{Until, until};
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
-use crate::store::glass_roles::ChangeWindow as Window;
 use crate::upkeep::glass_roles;
 
 /// Declare the time in which the roles of break-glass are changed, so that the change raises no alert

@@ -27,6 +27,7 @@ use policy::rbac::catalog::Catalog;
 use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::flaw::Flaw;
 use serde::Serialize;
+use store::SharedStore;
 use workbench::report::style::{Style, columns};
 use workbench::report::{Finding, Format, Level, json, rules, sarif, text};
 
@@ -36,7 +37,6 @@ use crate::facts::untimely;
 use crate::rbac_api;
 use crate::settings::Settings;
 use crate::settings::load::Looked;
-use crate::store::SharedStore;
 
 /// Validate the settings and the mapping, like `nginx -t`
 ///

@@ -5,10 +5,10 @@
 
 use ledger::Notary;
 use ledger::checkpoint::Checkpoint;
+use store::SharedStore;
 
 use crate::journal::control_watch;
 use crate::settings::{Audit, Settings};
-use crate::store::SharedStore;
 
 /// Keeps a checkpoint of the chain of commands in each place that the settings name, if anything was recorded since the
 /// last one. What cannot be kept is reported on standard error and stops nothing: the change is made.

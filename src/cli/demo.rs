@@ -15,14 +15,14 @@ use clap::Args;
 use ledger::{AuditEvent, Notary};
 use policy::ids::AdminId;
 use policy::mapping::Mapping;
+use store::SharedStore;
+use store::control::RBAC_V2_FLAG;
 
 use self::folder::Folder;
 use super::{Ended, with_notary};
 use crate::server::{self, Start};
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
-use crate::store::control::RBAC_V2_FLAG;
-use crate::store::{self, SharedStore};
 
 /// Run a complete demo without set-up
 ///

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use ledger::AuditEvent;
 use policy::decision;
+use store::SharedStore;
 use workbench::drift::{Disagreement, Key, SignOff, Situation};
 use workbench::report::style::columns;
 use workbench::report::text::wrapped;
@@ -15,7 +16,6 @@ use super::{Common, Ended, TextOrJson, announce, kept, operator, with_notary, wi
 use crate::facts::registry::Registry;
 use crate::facts::{self, Running};
 use crate::settings::Settings;
-use crate::store::SharedStore;
 
 /// List where the legacy gate and V2 disagreed in shadow mode
 ///

@@ -10,6 +10,7 @@ use policy::mapping::parse::sha256_of;
 use policy::method::Method;
 use policy::rbac::LegacyRole;
 use serde::Serialize;
+use store::SharedStore;
 use workbench::explanation::Explanation;
 use workbench::explanation::text::text;
 use workbench::report::style::Style;
@@ -21,7 +22,6 @@ use crate::facts::explanation::{Explainer, Whom};
 use crate::facts::{self, GateRuns, Running, WorkbenchError};
 use crate::freshness::{AccessResolver, Posture};
 use crate::settings::{Environment, Settings};
-use crate::store::SharedStore;
 
 /// Explain how a request is decided
 ///

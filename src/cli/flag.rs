@@ -3,12 +3,12 @@
 use clap::{Args, ValueEnum};
 use ledger::AuditEvent;
 use serde_json::json;
+use store::control::RBAC_V2_FLAG;
+use store::tickets::TICKET_GRANTS_FLAG;
 
 use super::settled::wait_and_report;
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::Settings;
-use crate::store::control::RBAC_V2_FLAG;
-use crate::store::tickets::TICKET_GRANTS_FLAG;
 
 /// Show or set a kill-switch
 ///

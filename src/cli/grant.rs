@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use policy::rbac::grant::Origin;
+use store::access_grants::{AccessGrant, GrantsOf};
+use store::rbac_changes::RbacChange;
 
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
 use crate::people::held::starts_later;
-use crate::store::access_grants::{AccessGrant, GrantsOf};
-use crate::store::rbac_changes::RbacChange;
 
 /// List every grant with its origin and its end, and end one that has an end before its time
 #[derive(Debug, Args)]

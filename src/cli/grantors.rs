@@ -1,11 +1,11 @@
 //! `console-gate grantors add|remove|list`
 
 use clap::{Args, Subcommand};
+use store::grantors::Target;
+use store::rbac_changes::RbacChange;
 
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
-use crate::store::grantors::Target;
-use crate::store::rbac_changes::RbacChange;
 
 /// Say whose members may give a group or a role to others without holding it (docs/guards.md)
 #[derive(Debug, Args)]

@@ -8,13 +8,13 @@ use clap::{Args, Subcommand};
 use policy::diagnostic::closest;
 use policy::rbac::grant::Origin;
 use serde_json::json;
+use store::rbac_changes::{RbacChange, TimedGrant};
 
 use super::grant::in_short;
 use super::people::{self, How};
 use super::time::{Until, until};
 use super::{Common, Ended, TextOrJson, with_store};
 use crate::people::held::{Held, asked_for};
-use crate::store::rbac_changes::{RbacChange, TimedGrant};
 
 /// Create groups, put admins into them and take them out, and say which roles a group holds
 #[derive(Debug, Args)]

@@ -7,14 +7,14 @@ use clap::Args;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use serde_json::json;
+use store::SharedStore;
+use store::mappings::StoredActivation;
 use workbench::impact::text::View;
 use workbench::report::style::columns;
 use workbench::report::text::{harmless, wrapped};
 
 use super::{Common, Ended, TextOrJson, diff, kept, people, with_store};
 use crate::facts::registry::Registry;
-use crate::store::SharedStore;
-use crate::store::mappings::StoredActivation;
 
 /// List activated and refused mappings
 ///

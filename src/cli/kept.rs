@@ -3,13 +3,13 @@
 use anyhow::Context as _;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
+use store::SharedStore;
 use workbench::impact::{Impact, Population, Switches, impact};
 use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 
 use crate::facts::Running;
 use crate::facts::registry::Registry;
-use crate::store::SharedStore;
 
 /// The fewest characters by which a mapping can be named.
 const SHORTEST: usize = 6;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use ledger::{AuditEvent, Notary};
+use store::SharedStore;
+use store::schema::migrations::progress::{Progress, listed};
+use store::schema::migrations::{MigrationTerms, Order, Plan, RolesChange, Seed};
+use store::schema::rights::Granting;
 
 use super::{Common, Ended, announce, checkpoint, operator, watch, with_notary, with_store};
-use crate::store::SharedStore;
-use crate::store::migrations::progress::{Progress, listed};
-use crate::store::migrations::{MigrationTerms, Order, Plan, RolesChange, Seed};
-use crate::store::rights::Granting;
 
 /// Update the database schema and report what was done
 ///

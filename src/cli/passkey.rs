@@ -2,10 +2,10 @@
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
+use store::passkeys::StoredPasskey;
 
 use super::{Common, Ended, TextOrJson, announce, operator, with_notary, with_store};
 use crate::passkeys::{self, Asking};
-use crate::store::passkeys::StoredPasskey;
 
 /// Invite an admin to register a first passkey, list passkeys, and revoke them
 ///

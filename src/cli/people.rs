@@ -9,6 +9,8 @@ use ledger::event::Way;
 use policy::mapping::Mapping;
 use serde::Serialize;
 use serde_json::{Value, json};
+use store::rbac_changes::{RbacChange, StoredGrant, StoredWrite};
+use store::{SharedStore, StoreError};
 
 use super::settled::wait_and_report;
 use super::{
@@ -18,8 +20,6 @@ use crate::people::held::{self, Left};
 use crate::people::record::{ActorKind, customers_events};
 use crate::people::{self, AdminTable, By, Plan, State, Terms};
 use crate::settings::Settings;
-use crate::store::rbac_changes::{RbacChange, StoredGrant, StoredWrite};
-use crate::store::{SharedStore, StoreError};
 use workbench::impact::text::View;
 use workbench::report::style::columns;
 use workbench::report::text::wrapped;

@@ -3,11 +3,11 @@
 use chrono::Utc;
 use clap::Args;
 use ledger::AuditEvent;
+use store::control::RBAC_V2_FLAG;
 
 use super::settled::{wait, wait_and_report};
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::{Environment, Settings};
-use crate::store::control::RBAC_V2_FLAG;
 
 /// Promote a flag to an environment, or withdraw its promotion
 ///

@@ -8,12 +8,12 @@ use clap::Args;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use policy::rbac::census::CallerKind;
+use store::SharedStore;
 use workbench::replay::{Because, Changed, Recorded, Replay, replay};
 
 use super::time::past;
 use super::{Common, Ended, TextOrJson, kept, read_mapping, with_store};
 use crate::facts::registry::Registry;
-use crate::store::SharedStore;
 
 /// Decide recorded requests again with a candidate mapping
 ///

@@ -3,14 +3,14 @@
 use chrono::{TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
+use store::SharedStore;
+use store::reviews::{Review as Stored, ReviewItem};
 
 use super::settled::wait_and_report;
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::facts;
 use crate::reviews;
 use crate::server;
-use crate::store::SharedStore;
-use crate::store::reviews::{Review as Stored, ReviewItem};
 
 /// Review who holds what: open a review, decide about each grant, close it
 ///

@@ -2,10 +2,10 @@
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use store::rbac_changes::RbacChange;
 
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
-use crate::store::rbac_changes::RbacChange;
 
 /// Create roles, and say what they inherit and permit
 #[derive(Debug, Args)]

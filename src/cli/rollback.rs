@@ -10,12 +10,12 @@ use anyhow::Context as _;
 use clap::Args;
 use ledger::{AuditEvent, Notary};
 use policy::ids::PinId;
+use store::SharedStore;
+use store::mappings::NewPin;
 
 use self::plan::Plan;
 use super::{Common, Ended, operator_here, with_notary};
 use crate::activation::agreement::{self, Goal};
-use crate::store::SharedStore;
-use crate::store::mappings::NewPin;
 
 /// Longer than the lease of a gate that is silent, and than any gate takes to look.
 const PATIENCE: Duration = Duration::from_secs(15);

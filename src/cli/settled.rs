@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use store::SharedStore;
 
 use crate::clock::SystemClock;
 use crate::freshness::barrier::{Barrier, Settled};
 use crate::settings::MAX_STALENESS_MS;
-use crate::store::SharedStore;
 
 /// Waits until every gate acts on what was committed before, and prints who does.
 ///

@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use store::access_grants::GrantsOf;
+use store::rbac_changes::{RbacChange, TicketEnd, TicketGrant};
 
 use super::grant::in_words;
 use super::people::{self, How};
@@ -16,8 +18,6 @@ use crate::outbound::freescout::{FreeScout, TicketState};
 use crate::server;
 use crate::settings::Settings;
 use crate::settings::secrets::freescout_key;
-use crate::store::access_grants::GrantsOf;
-use crate::store::rbac_changes::{RbacChange, TicketEnd, TicketGrant};
 use crate::tickets::{Tickets, must_be_open};
 use policy::rbac::grant::Origin;
 

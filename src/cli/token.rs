@@ -11,6 +11,8 @@ use policy::identity::machine_token::TokenDigest;
 use policy::ids::MachineTokenId;
 use policy::rbac::LegacyRole;
 use policy::rbac::census::{CallerKind, Person};
+use store::SharedStore;
+use store::tokens::NewToken;
 
 use super::people;
 use super::settled::wait_and_report;
@@ -18,8 +20,6 @@ use super::time::days;
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::people::apart::Known;
 use crate::settings::Settings;
-use crate::store::SharedStore;
-use crate::store::tokens::NewToken;
 
 /// Create, enroll, rotate, revoke and list machine tokens
 #[derive(Debug, Args)]

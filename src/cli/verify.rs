@@ -12,11 +12,11 @@ use chrono::Utc;
 use clap::Args;
 use policy::decision::Control;
 use policy::ids::{Epoch, MappingSha256};
+use store::SharedStore;
 use workbench::verify::plan;
 
 use super::{Common, Ended, TextOrJson, kept, with_store};
 use crate::outbound::Url;
-use crate::store::SharedStore;
 use ask::Asker;
 use people::People;
 use report::{CaseResult, Report};
@@ -128,7 +128,7 @@ async fn with_audit_rows(
     let counting = async {
         let mut counts = std::collections::HashMap::<String, usize>::new();
         while let Some(row) = rows.recv().await {
-            let row: crate::store::audit::StoredEvent = row;
+            let row: store::audit::StoredEvent = row;
             if row.event_type == "access_denied" {
                 *counts.entry(row.request_id.unwrap_or_default()).or_default() += 1;
             }

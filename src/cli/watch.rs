@@ -1,7 +1,8 @@
 //! What `console-gate migrate` has put on Console's tables.
 
+use store::console::watch::Watch;
+
 use super::announce;
-use crate::store::watch::Watch;
 
 /// Says which tables are watched and why, or why none is.
 pub(super) fn show(watch: &Watch) {

@@ -3,11 +3,10 @@
 use policy::decision::Direction;
 use policy::rbac::census::CallerKind;
 use serde::Serialize;
+use store::drift::StoredDrift;
+use store::{SharedStore, StoreError};
 use workbench::drift::{Disagreement, Key, Sighting, Situation};
 use workbench::soak::Overflow;
-
-use crate::store::drift::StoredDrift;
-use crate::store::{SharedStore, StoreError};
 
 /// What is known of drift.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

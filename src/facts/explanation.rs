@@ -12,11 +12,11 @@ use policy::mapping::{Freshness, Mapping};
 use policy::rbac::break_glass::BreakGlassRules;
 use policy::rbac::census::CallerKind;
 use policy::rbac::{Access, LegacyRole, Standing};
+use store::{SharedStore, StoreError};
 use workbench::explanation::{Asker, Explanation, Facts, explain};
 
 use super::registry::{Registry, RegistryError};
 use crate::freshness::{AccessError, AccessResolver};
-use crate::store::{SharedStore, StoreError};
 
 /// About whom `explain` is asked.
 #[derive(Clone, Debug)]

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use policy::mapping::Mapping;
 use policy::mapping::order::{ClusterHistory, History, Untimely};
+use store::{SharedStore, StoreError};
 use workbench::soak::{Activation, shadow_since, v2_since};
 
 use super::soak::{flag, rollouts};
-use crate::store::{SharedStore, StoreError};
 
 /// How many activations are read. If that is not far enough back, a cluster appears to have been in its mode for a
 /// shorter time than it has: it waits longer, and is never flipped too early.

@@ -9,9 +9,8 @@ use policy::mapping::Mapping;
 use policy::rbac::LegacyRole;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::Person;
+use store::{SharedStore, StoreError};
 use workbench::impact::profile::LegacyAs;
-
-use crate::store::{SharedStore, StoreError};
 
 /// Roles, groups, and everybody who was granted any.
 pub struct Registry {

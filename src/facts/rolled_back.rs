@@ -5,9 +5,8 @@ use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use policy::mapping::parse::sha256_of;
 use policy::mapping::taken_back::{TakenBack, finding};
-
-use crate::store::mappings::Pin;
-use crate::store::{Store, StoreError};
+use store::mappings::Pin;
+use store::{Store, StoreError};
 
 /// A rollback that was not released, compared with a file.
 #[derive(Clone, Debug)]

@@ -3,11 +3,11 @@
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use serde::Serialize;
+use store::mappings::StoredActivation;
+use store::running::RunningGate;
+use store::{SharedStore, StoreError};
 
 use super::WorkbenchError;
-use crate::store::mappings::StoredActivation;
-use crate::store::running::RunningGate;
-use crate::store::{SharedStore, StoreError};
 
 /// What runs, whatever a file says by now.
 #[derive(Debug)]
@@ -104,8 +104,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::running::Runs;
     use policy::ids::{InstanceId, PinId};
+    use store::running::Runs;
 
     fn gates(mappings: &[&str]) -> Vec<RunningGate> {
         let gate = |(number, mapping): (usize, &&str)| RunningGate {

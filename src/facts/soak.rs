@@ -6,6 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::ids::MappingSha256;
 use policy::mapping::{Mapping, Rollout};
+use store::decisions::DecisionRecord;
+use store::evidence::{EvidenceKind, SilentGate, StoredGap};
+use store::{SharedStore, StoreError};
 use workbench::drift::Situation;
 use workbench::soak::gaps::phrases;
 use workbench::soak::refusals::time_held;
@@ -15,9 +18,6 @@ use workbench::soak::{
 
 use super::{WorkbenchError, drift};
 use crate::facts::registry::Registry;
-use crate::store::decisions::DecisionRecord;
-use crate::store::evidence::{EvidenceKind, SilentGate, StoredGap};
-use crate::store::{SharedStore, StoreError};
 
 /// A gate says three times a minute how far it is. A gate that has not for this long has ended without its final
 /// report, or has lost the database; in both cases its latest evidence is missing.

@@ -15,6 +15,12 @@ use policy::rbac::census::CallerKind;
 use policy::rbac::grant::{Origin, Span};
 use serde::Serialize;
 use serde_json::Value;
+use store::access_grants::{AccessGrant, GrantsOf};
+use store::access_requests::RequestState;
+use store::history::{PastTicketGrant, RosterFact, SealedChange, StoredJoin};
+use store::rbac_changes::{RbacChange, StoredWrite};
+use store::tokens::StoredToken;
+use store::{SharedStore, StoreError};
 use workbench::explanation::answer::ForTicket;
 use workbench::who::text::in_seconds;
 use workbench::who::{Change, Changed, Held, History, Holder, Holding, Period, Present, Who, who};
@@ -24,12 +30,6 @@ use self::rules::Timeline;
 use super::WorkbenchError;
 use super::registry::RegistryError;
 use crate::freshness::Posture;
-use crate::store::access_grants::{AccessGrant, GrantsOf};
-use crate::store::access_requests::RequestState;
-use crate::store::past::{PastTicketGrant, RosterFact, SealedChange, StoredJoin};
-use crate::store::rbac_changes::{RbacChange, StoredWrite};
-use crate::store::tokens::StoredToken;
-use crate::store::{SharedStore, StoreError};
 
 /// A question about a request.
 #[derive(Clone, Copy, Debug)]
@@ -443,7 +443,7 @@ fn changed(at: DateTime<Utc>, change: &RbacChange) -> Option<Changed> {
 /// The changes of approved requests for an edit.
 async fn edits(store: &SharedStore) -> Result<BTreeMap<String, RbacChange>, StoreError> {
     let approved = store.access_requests(Some(RequestState::Approved), None, u32::MAX).await?;
-    let edit = |request: &crate::store::access_requests::AccessRequest| {
+    let edit = |request: &store::access_requests::AccessRequest| {
         Some((request.id.clone(), request.as_edit().ok()??.change))
     };
     Ok(approved.iter().filter_map(edit).collect())

@@ -6,13 +6,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use metrics::{counter, gauge};
 use policy::ids::{Epoch, InstanceId};
+use store::instances::{ControlFeed, Hint, Renewal};
+use store::{AccessSource, StoreError};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ledger::Ledger;
 use super::pushed::{PushTerms, Pushed};
 use crate::clock::SharedClock;
-use crate::store::instances::{ControlFeed, Hint, Renewal};
-use crate::store::{AccessSource, StoreError};
 
 /// Heartbeats in the time for which knowledge may be trusted: some may be late without harm.
 const BEATS: u32 = 4;

@@ -20,8 +20,7 @@ use metrics::{counter, gauge};
 use policy::identity::Subject;
 use policy::ids::{Epoch, SessionId};
 use policy::rbac::{Access, RowDigest};
-
-use crate::store::control::ControlReading;
+use store::control::ControlReading;
 
 /// Sessions that are remembered. With one more, the last change concerns everybody, and all are forgotten.
 const MOST: usize = 8_192;

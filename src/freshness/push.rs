@@ -20,6 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use policy::ids::InstanceId;
+use store::control::ControlRow;
+use store::{AccessSource, StoreError};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -29,8 +31,6 @@ use super::ledger::Ledger;
 pub use super::pushed::PushTerms;
 use super::pushed::Pushed;
 use crate::clock::SharedClock;
-use crate::store::control::ControlRow;
-use crate::store::{AccessSource, StoreError};
 
 /// Pushed knowledge, and the task that keeps it.
 pub(super) struct Push {

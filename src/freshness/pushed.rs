@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use metrics::gauge;
+use store::control::ControlRow;
 use tokio::time::Instant;
-
-use crate::store::control::ControlRow;
 
 /// On which terms a gate takes part in push.
 #[derive(Clone, Debug)]

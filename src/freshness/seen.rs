@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::store::control::ControlRow;
+use store::control::ControlRow;
 
 /// The last control row, and when it was read.
 #[derive(Debug, Default)]

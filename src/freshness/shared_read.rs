@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 use metrics::{counter, histogram};
+use store::StoreError;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 
 use super::AccessError;
-use crate::store::StoreError;
 
 /// How many requests may wait for one read. Beyond it the gate answers 503 instead of spending memory.
 const MAX_WAITING: usize = 65_536;

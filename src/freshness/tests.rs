@@ -3,10 +3,10 @@
 use chrono::{TimeDelta, Utc};
 use policy::ids::AdminId;
 use policy::rbac::Standing;
+use store::{DatabaseUrl, SharedStore, StoreOptions};
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::store::{DatabaseUrl, SharedStore, StoreOptions};
 
 #[test]
 fn off_in_either_place_is_off() {
@@ -43,9 +43,9 @@ async fn resolver(folder: &tempfile::TempDir) -> (AccessResolver, SharedStore, A
         url: DatabaseUrl::Sqlite(folder.path().join("gate.sqlite")),
         max_connections: 4,
         timeout: std::time::Duration::from_secs(5),
-        console: crate::store::console::Relations::default(),
+        console: store::console::Relations::default(),
     };
-    let store = crate::store::open(&options).await.unwrap();
+    let store = store::open(&options).await.unwrap();
     store.migrate_seeded().await.unwrap();
     let clock = Arc::new(ManualClock::starting_at(Utc::now()));
     let posture = Posture { flag_at_start: None, production: false };

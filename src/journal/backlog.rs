@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use ledger::entry::Entry;
 use ledger::event::AuditEvent;
+use store::{AuditStore, StoreError};
 use tokio::task::spawn_blocking;
 
 use super::bringing::{CHUNK, Damage, bring, damaged, parse};
 use super::spool::{Spool, SpoolError};
-use crate::store::{AuditStore, StoreError};
 
 /// Rows that may be held in memory because neither the database nor the spool took them. Their callers were answered
 /// 503; they are held because the database may have taken them all the same, and the chain goes on from them.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use ledger::entry::Entry;
 use ledger::event::AuditEvent;
 use metrics::counter;
+use store::{AuditStore, StoreError};
 
 use super::spool::Line;
-use crate::store::{AuditStore, StoreError};
 
 /// Lines that are brought in one transaction.
 pub(super) const CHUNK: usize = 256;

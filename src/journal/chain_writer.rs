@@ -19,6 +19,7 @@ use ledger::checkpoint::{Checkpoint, Pace};
 use ledger::entry::{Draft, Entry};
 use ledger::event::AuditEvent;
 use metrics::{counter, gauge};
+use store::{AuditStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::backlog::Backlog;
@@ -26,7 +27,6 @@ use super::checkpoints::Checkpoints;
 use super::control_watch;
 use super::spool::SpoolError;
 use crate::clock::SharedClock;
-use crate::store::{AuditStore, StoreError};
 
 /// A record whose caller waits until it is durable.
 #[derive(Debug)]

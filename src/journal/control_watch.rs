@@ -10,11 +10,11 @@ use ledger::checkpoint::Checkpoint;
 use ledger::event::ChainHead;
 use ledger::keys::KeyRing;
 use metrics::counter;
+use store::audit::ControlChain;
+use store::{SharedStore, StoreError};
 
 use super::checkpoints::Checkpoints;
 use crate::clock::SharedClock;
-use crate::store::audit::ControlChain;
-use crate::store::{SharedStore, StoreError};
 
 /// How often a gate looks: as often as its own chain has a checkpoint.
 const LOOK: Duration = Duration::from_secs(60);
@@ -113,7 +113,7 @@ pub async fn checkpoint<S>(
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Option<Checkpoint>, StoreError>
 where
-    S: crate::store::AuditStore + ?Sized + Sync,
+    S: store::AuditStore + ?Sized + Sync,
 {
     let end = store.control_chain().await?.end;
     Ok(end.and_then(|end| Checkpoint::of(keys, &end, now)))

@@ -12,13 +12,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metrics::counter;
 use policy::ids::{MappingSha256, RequestId};
+use store::drift::DriftRecord;
+use store::evidence::{EvidenceKind, Gap, Mark};
+use store::{SharedStore, StoreError};
 
 use super::log_limit::LogLimit;
 use crate::clock::SharedClock;
 use crate::journal::tally::{Sum, Tally, TallyProgress, TallySink, TallyTerms};
-use crate::store::drift::DriftRecord;
-use crate::store::evidence::{EvidenceKind, Gap, Mark};
-use crate::store::{SharedStore, StoreError};
 
 /// How long repeats are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(200);

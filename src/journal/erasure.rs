@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use ledger::event::AuditEvent;
 use ledger::note::Notary;
 use metrics::counter;
+use store::{SharedStore, Store, StoreError};
 
 use crate::clock::SharedClock;
-use crate::store::{SharedStore, Store, StoreError};
 
 /// How often a gate looks for admins that are gone.
 const LOOK: Duration = Duration::from_secs(60);

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use metrics::gauge;
+use store::console::mirror::{Delivered, MirrorError};
+use store::{SharedStore, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
-
-use crate::store::mirror::{Delivered, MirrorError};
-use crate::store::{SharedStore, StoreError};
 
 /// How often it is looked whether rows wait.
 const LOOK: Duration = Duration::from_secs(1);

@@ -12,6 +12,7 @@ use ledger::entry::Entry;
 use ledger::event::{AuditEvent, ChainHead};
 use ledger::keys::KeyRing;
 use metrics::gauge;
+use store::AuditStore;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -19,7 +20,6 @@ use super::bringing::{CHUNK, Damage, bring, damaged, parse};
 use super::checkpoints::Checkpoints;
 use super::spool::{Scan, Spool};
 use crate::clock::SharedClock;
-use crate::store::AuditStore;
 
 /// How often the folder is looked through for what gates leave behind that die while this one runs, and how often a file
 /// that could not be read is tried again.

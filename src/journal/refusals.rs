@@ -13,15 +13,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
 use policy::decision::{LetInBy, Permit};
 use policy::ids::{InstanceId, RequestId};
+use store::decisions::DecisionRecord;
+use store::refusals::RefusalTotal;
+use store::{SharedStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use workbench::soak::refusals::REMEDY;
 
 use super::finishing::finish;
 use super::log_limit::{EVERY, LogLimit};
 use crate::clock::SharedClock;
-use crate::store::decisions::DecisionRecord;
-use crate::store::refusals::RefusalTotal;
-use crate::store::{SharedStore, StoreError};
 
 /// How long answers are gathered before they are written.
 const GATHER: Duration = Duration::from_secs(1);

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use store::StoreError;
+use store::evidence::{EvidenceKind, Gap, Mark};
 use tokio::sync::{mpsc, oneshot};
 
 use self::losses::{Cause, Losses};
@@ -27,8 +29,6 @@ use self::sums::Sums;
 use self::writer::Writer;
 use super::finishing::finish;
 use crate::clock::SharedClock;
-use crate::store::StoreError;
-use crate::store::evidence::{EvidenceKind, Gap, Mark};
 
 /// Requests that report at once rarely meet in one of these.
 const SHARDS: usize = 16;

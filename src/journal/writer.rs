@@ -16,6 +16,7 @@ use ledger::checkpoint::Pace;
 use ledger::entry::Draft;
 use ledger::event::{AuditEvent, AuditRecord};
 use metrics::{Histogram, counter, histogram};
+use store::AuditStore;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -25,7 +26,6 @@ use super::chain_writer::{ChainWriter, SharedState, Waiting};
 use super::checkpoints::Checkpoints;
 use super::orphans::{Orphans, Unreadable};
 use crate::clock::SharedClock;
-use crate::store::AuditStore;
 
 /// Batches that may wait. A full queue is a database that cannot keep up; waiting longer would only spend memory.
 const WAITING_BATCHES: usize = 16;

@@ -10,11 +10,11 @@ use futures::FutureExt as _;
 use ledger::entry::Entry;
 use ledger::event::AuditEvent;
 use ledger::keys::KeyRing;
+use store::StoreError;
+use store::audit::ControlChain;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::store::StoreError;
-use crate::store::audit::ControlChain;
 
 /// How the store treats one call.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -16,12 +16,12 @@ use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 use policy::rbac::{Access, Requirement, Standing};
 use serde::Serialize;
+use store::rbac_changes::TicketGrant;
 use workbench::impact::AccessChange;
 
 use super::plan::Plan;
 use super::state::State;
 use crate::facts::registry::Registry;
-use crate::store::rbac_changes::TicketGrant;
 
 /// Routes that are named in one line.
 const MOST_NAMED: usize = 5;

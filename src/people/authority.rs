@@ -15,10 +15,10 @@ use policy::rbac::Requirement;
 use policy::rbac::break_glass::BreakGlassRules;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, CallerKind};
+use store::grantors::{Grantor, Target};
+use store::rbac_changes::RbacChange;
 
 use self::holdings::{Gain, Grants, Holdings, Machine, Right};
-use crate::store::grantors::{Grantor, Target};
-use crate::store::rbac_changes::RbacChange;
 
 /// A sentence of the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,14 +8,14 @@ use std::fmt::Write as _;
 use ledger::Notary;
 use policy::mapping::parse::sha256_of;
 use serde::{Deserialize, Serialize};
+use store::SharedStore;
+use store::rbac_changes::RbacChange;
 use workbench::impact::LegacyAs;
 
 use super::plan::{Plan, Terms, plan};
 use super::record::{ActorKind, customers_events};
 use super::state::{AdminTable, State};
 use super::{By, PeopleError, TRIES, apply_with};
-use crate::store::SharedStore;
-use crate::store::rbac_changes::RbacChange;
 
 /// The version of the file.
 const VERSION: u32 = 1;

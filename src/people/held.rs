@@ -8,12 +8,11 @@ use policy::rbac::catalog::Catalog;
 use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::grant::{Liveness, Origin};
 use serde::Serialize;
-
-use crate::store::access_grants::{AccessGrant, GrantsOf};
-use crate::store::access_requests::{AccessRequest, RequestState};
-use crate::store::rbac_changes::RbacChange;
-use crate::store::tokens::StoredToken;
-use crate::store::{SharedStore, StoreError};
+use store::access_grants::{AccessGrant, GrantsOf};
+use store::access_requests::{AccessRequest, RequestState};
+use store::rbac_changes::RbacChange;
+use store::tokens::StoredToken;
+use store::{SharedStore, StoreError};
 
 /// The most open requests that are looked at.
 const MOST_REQUESTS: u32 = 1_000;

@@ -4,10 +4,10 @@ use ledger::customer::CustomerEvent;
 use ledger::{Notary, Note};
 use policy::rbac::census::CallerKind;
 use serde_json::json;
+use store::rbac_changes::GrantRow;
 
 use super::By;
 use super::plan::Plan;
-use crate::store::rbac_changes::GrantRow;
 
 /// The tenant of events that concern no customer, and who reports them.
 const PLATFORM: &str = "platform";

@@ -24,17 +24,15 @@ use policy::rbac::grant::Origin;
 use policy::span;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use store::access_requests::{AccessRequest, Added, Approval, Approved, Edit, NewApproval, RequestState};
+use store::idempotency::{OnceAnswer, OnceKey};
+use store::rbac_changes::{RbacChange, RbacWork, TimedGrant};
+use store::{SharedStore, StoreError};
 
 use super::authority::holdings::{Holdings, Machine, Right, Until};
 use super::authority::{self, Powers, Refusal, Sentence, Weighed};
 use super::plan::Plan;
 use super::{AdminTable, PeopleError, State, Terms, impact_in_json};
-use crate::store::access_requests::{
-    AccessRequest, Added, Approval, Approved, Edit, NewApproval, RequestState,
-};
-use crate::store::once::{OnceAnswer, OnceKey};
-use crate::store::rbac_changes::{RbacChange, RbacWork, TimedGrant};
-use crate::store::{SharedStore, StoreError};
 use crate::text::is_line;
 
 /// How long a request waits for its approvals.

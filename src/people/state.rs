@@ -10,16 +10,16 @@ use policy::rbac::break_glass::BreakGlassRules;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 use policy::rbac::grant::Origin;
 use policy::rbac::{LegacyRole, Standing};
+use store::access_grants::{AccessGrant, GrantsOf};
+use store::grantors::Grantor;
+use store::rbac_changes::{RbacChange, StoredMembership, StoredTimedGrant, TicketGrant};
+use store::tickets::StoredTicketGrant;
+use store::tokens::StoredToken;
+use store::{SharedStore, StoreError};
 
 use super::PeopleError;
 use super::authority::holdings::{Machine, Until};
 use crate::facts::registry::Registry;
-use crate::store::access_grants::{AccessGrant, GrantsOf};
-use crate::store::grantors::Grantor;
-use crate::store::rbac_changes::{RbacChange, StoredMembership, StoredTimedGrant, TicketGrant};
-use crate::store::tickets::StoredTicketGrant;
-use crate::store::tokens::StoredToken;
-use crate::store::{SharedStore, StoreError};
 
 /// Who owns the table of admins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

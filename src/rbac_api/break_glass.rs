@@ -9,6 +9,8 @@ use policy::decision::Reason;
 use policy::rbac::census::CallerKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use store::break_glass::StoredGlass;
+use store::passkeys::StoredPasskey;
 
 use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
@@ -20,8 +22,6 @@ use crate::passkeys::{Answer, PasskeyError, Proof};
 use crate::people::By;
 use crate::people::apart::{Opens, opened_by_session};
 use crate::ruling::own_routes::OwnRequest;
-use crate::store::break_glass::StoredGlass;
-use crate::store::passkeys::StoredPasskey;
 
 /// `POST /api/rbac/break-glass/challenge`.
 #[derive(Deserialize)]

@@ -7,6 +7,8 @@ use policy::method::Method;
 use policy::rbac::Requirement;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::Person;
+use store::grantors::Target;
+use store::rbac_changes::RbacChange;
 
 use super::readers::person;
 use super::reply::Problem;
@@ -14,8 +16,6 @@ use super::{Caller, RbacApi};
 use crate::people::authority::holdings::Right;
 use crate::people::authority::{Author, Powers, Refusal, Verdict, gains_nothing, judge};
 use crate::people::{Plan, State};
-use crate::store::grantors::Target;
-use crate::store::rbac_changes::RbacChange;
 
 impl RbacApi {
     /// What this mapping, the settings and the state's grantors make of names.

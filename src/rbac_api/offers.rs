@@ -12,11 +12,11 @@ use policy::method::Method;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::{Access, Requirement};
 use policy::span;
+use store::StoreError;
 
 use super::{RbacApi, csrf};
 use crate::people::requests::opening;
 use crate::ruling::offer::{ASK_PATH, Offer};
-use crate::store::StoreError;
 
 /// The hours that a page offers, as far as the rule of the group goes.
 const HOURS: [i64; 5] = [1, 2, 4, 8, 24];

@@ -17,6 +17,8 @@ use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
 use policy::rbac::grant::Origin;
 use serde_json::{Value, json};
+use store::access_grants::{AccessGrant, GrantsOf};
+use store::grant_pages::AuditFilter;
 use workbench::explanation;
 
 use super::grant_id::GrantId;
@@ -28,8 +30,6 @@ use crate::outbound::freescout::TicketState;
 use crate::people::State;
 use crate::people::apart::{let_in, outcome};
 use crate::ruling::own_routes::OwnRequest;
-use crate::store::access_grants::{AccessGrant, GrantsOf};
-use crate::store::grant_pages::AuditFilter;
 
 /// Rows of a page, where the client does not say how many, and the most.
 const USUAL_PAGE: u32 = 100;

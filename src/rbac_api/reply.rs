@@ -2,13 +2,13 @@
 
 use policy::ids::RequestId;
 use serde_json::{Map, Value};
+use store::StoreError;
 
 use crate::freshness::AccessError;
 use crate::people::PeopleError;
 use crate::ruling::own_routes::Refusal;
 use crate::ruling::response::Response;
 use crate::ruling::ways::{Asked, Help};
-use crate::store::StoreError;
 
 /// The kind of a page.
 const PAGE: &str = "text/html; charset=utf-8";

@@ -12,6 +12,8 @@ use policy::rbac::grant::Origin;
 use policy::span;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use store::access_grants::GrantsOf;
+use store::access_requests::{AccessRequest, RequestState};
 
 use super::grant_id::GrantId;
 use super::query::Query;
@@ -24,8 +26,6 @@ use crate::people::authority::{Powers, Sentence};
 use crate::people::requests::{self, ApprovalTerms, Decided, Judged, Keyed, NewRequest, RequestError};
 use crate::people::{Plan, State};
 use crate::ruling::own_routes::OwnRequest;
-use crate::store::access_grants::GrantsOf;
-use crate::store::access_requests::{AccessRequest, RequestState};
 use crate::text::folded;
 
 /// Requests that are looked through for a list.

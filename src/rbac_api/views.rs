@@ -10,14 +10,14 @@ use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 use policy::rbac::grant::{Liveness, Origin};
 use serde::Serialize;
 use serde_json::{Value, json};
+use store::access_requests::{AccessRequest, RequestState};
+use store::grantors::{Grantor, Target};
+use store::rbac_changes::RbacChange;
 
 use super::grant_id::GrantId;
 use super::keys::digest;
 use crate::facts::registry::Registry;
 use crate::people::State;
-use crate::store::access_requests::{AccessRequest, RequestState};
-use crate::store::grantors::{Grantor, Target};
-use crate::store::rbac_changes::RbacChange;
 
 /// Why somebody holds the roles of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

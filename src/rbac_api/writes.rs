@@ -12,6 +12,11 @@ use policy::rbac::grant::Origin;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use store::access_grants::{AccessGrant, GrantsOf};
+use store::access_requests::{AccessRequest, Edit as AskedEdit};
+use store::grantors::Target;
+use store::idempotency::{Once, OnceKey};
+use store::rbac_changes::{GrantRow, RbacChange, TicketEnd, TicketGrant, TimedGrant};
 use tokio::time::timeout;
 
 use super::grant_id::GrantId;
@@ -28,11 +33,6 @@ use crate::people::requests::{self, Keyed};
 use crate::people::{self, AdminTable, By, PeopleError, Plan, State, Terms};
 use crate::ruling::own_routes::OwnRequest;
 use crate::settings::MAX_STALENESS_MS;
-use crate::store::access_grants::{AccessGrant, GrantsOf};
-use crate::store::access_requests::{AccessRequest, Edit as AskedEdit};
-use crate::store::grantors::Target;
-use crate::store::once::{Once, OnceKey};
-use crate::store::rbac_changes::{GrantRow, RbacChange, TicketEnd, TicketGrant, TimedGrant};
 use crate::text::is_line;
 use crate::tickets::{TicketError, must_be_open};
 

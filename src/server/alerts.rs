@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use store::SharedStore;
 
 use crate::alerts::{Alerts, Channel};
 use crate::clock::SharedClock;
@@ -13,7 +14,6 @@ use crate::outbound::{Outbound, Url};
 use crate::settings::alerts::{MailSecurity, is_protected};
 use crate::settings::secrets::{AlertSecrets, Secret};
 use crate::settings::{self, Settings};
-use crate::store::SharedStore;
 
 /// The ways to the people on call that the settings name.
 ///

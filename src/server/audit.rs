@@ -8,6 +8,7 @@ use ledger::chain::{Chain, is_sealed_by};
 use ledger::checkpoint::Checkpoint;
 use ledger::keys::KeyRing;
 use ledger::{AuditEvent, Notary};
+use store::{SharedStore, StoreError};
 use zeroize::Zeroizing;
 
 use crate::clock::SharedClock;
@@ -20,7 +21,6 @@ use crate::journal::kms::TransitKeys;
 use crate::journal::writer::WriterOptions;
 use crate::outbound::{Outbound, Url};
 use crate::settings::{Audit, Kms, Settings};
-use crate::store::{SharedStore, StoreError};
 
 /// The keys of the audit's chain, from where the settings say.
 ///

@@ -8,11 +8,11 @@ use std::time::Duration;
 use metrics::gauge;
 use policy::decision::Control;
 use policy::mapping::{ClusterMode, Mapping};
+use store::SharedStore;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::activation::MappingHolder;
 use crate::freshness::{AccessResolver, Posture};
-use crate::store::SharedStore;
 
 const LOOK: Duration = Duration::from_secs(5);
 

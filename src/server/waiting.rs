@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use policy::ids::RequestId;
 use serde_json::json;
+use store::{SharedStore, StoreError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -20,7 +21,6 @@ use super::manager::Manager;
 use crate::ruling::message::Form;
 use crate::ruling::response::Response;
 use crate::settings::Database;
-use crate::store::{SharedStore, StoreError};
 
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(500);

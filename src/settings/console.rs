@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
-
-use crate::store::console::{KeyColumn, Relation, Relations, Select, Source, TableName};
+use store::console::{KeyColumn, Relation, Relations, Select, Source, TableName};
 
 /// `[console]`, or the file that it names: sound by existing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use policy::diagnostic::{Diagnostic, Diagnostics, Syntax, closest};
 use serde::de::DeserializeOwned;
+use store::console::Relations;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::console::{Console, Written};
 use super::wording::worded;
 use super::{Settings, Upstream};
-use crate::store::console::Relations;
 
 const SECTIONS: [&str; 30] = [
     "environment",
@@ -195,11 +195,11 @@ impl Settings {
         for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
         }
-        if let crate::store::DatabaseUrl::Sqlite(file) = &mut self.database.url.0 {
+        if let store::DatabaseUrl::Sqlite(file) = &mut self.database.url.0 {
             *file = folder.join(&*file);
         }
         let mirror = self.audit.mirror.as_mut().and_then(|mirror| mirror.url.as_mut());
-        if let Some(crate::store::DatabaseUrl::Sqlite(file)) = mirror.map(|url| &mut url.0) {
+        if let Some(store::DatabaseUrl::Sqlite(file)) = mirror.map(|url| &mut url.0) {
             *file = folder.join(&*file);
         }
     }

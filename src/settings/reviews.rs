@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::reviews::Overdue;
 
 use super::times;
-use crate::store::reviews::Overdue;
 
 /// Reviews of access.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

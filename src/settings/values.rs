@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use store::DatabaseUrl;
+use store::schema::placement::SchemaName;
 
 use super::{shown, times};
-use crate::store::DatabaseUrl;
-use crate::store::place::SchemaName;
 
 /// A duration in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

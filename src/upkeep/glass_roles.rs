@@ -17,10 +17,10 @@ use policy::rbac::catalog::Catalog;
 use policy::rbac::census::BREAK_GLASS;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use store::break_glass_scope::{ChangeWindow, NewSnapshot, SnapshotCause};
+use store::{SharedStore, StoreError};
 
 use crate::alerts::{Alert, Alerts};
-use crate::store::glass_roles::{ChangeWindow, NewSnapshot, SnapshotCause};
-use crate::store::{SharedStore, StoreError};
 
 /// What the group brings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

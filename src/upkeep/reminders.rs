@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use store::{SharedStore, StoreError};
 
 use crate::alerts::{Alert, Alerts};
-use crate::store::{SharedStore, StoreError};
 
 /// A grant that ends.
 struct Ending {

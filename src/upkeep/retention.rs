@@ -2,9 +2,8 @@
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use ledger::{AuditEvent, Notary};
-
-use crate::store::retention::{Cutoffs, Expired};
-use crate::store::{SharedStore, StoreError};
+use store::retention::{Cutoffs, Expired};
+use store::{SharedStore, StoreError};
 
 /// The retention periods of the RBAC V2 design, section 9.1.
 const GRANTS_AUDIT: Months = Months::new(7 * 12);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ledger::Notary;
+use store::reviews::{Overdue, Review};
+use store::{SharedStore, StoreError};
 
 use crate::alerts::{Alert, Alerts};
 use crate::facts;
 use crate::reviews::{self, OverdueReview, ReviewError, ReviewTerms};
-use crate::store::reviews::{Overdue, Review};
-use crate::store::{SharedStore, StoreError};
 
 /// As the settings say.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use console_gate::alerts::{OUTBOX, look_when_due};
-use console_gate::store::alerts::StoredAlert;
+use store::alerts::StoredAlert;
 
 use crate::database::{Database, noon};
 use crate::scene::{Answer, PATIENCE, Scene, alert};

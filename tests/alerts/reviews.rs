@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::reviews::{self, ReviewError, ReviewTerms};
-use console_gate::store::reviews::{Overdue, Review, ReviewItem};
 use console_gate::upkeep::Upkeep;
 use console_gate::upkeep::reviews::ReviewRules;
 use policy::mapping::Mapping;
+use store::reviews::{Overdue, Review, ReviewItem};
 
 use crate::database::{Database, literal, noon};
 use crate::scene::{Scene, notary};

@@ -7,9 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::alerts::{Alert, Alerts, Channel, ChannelError, Message};
 use console_gate::clock::{Clock as _, ManualClock};
-use console_gate::store::alerts::StoredAlert;
 use ledger::Notary;
 use ledger::keys::KeyRing;
+use store::alerts::StoredAlert;
 
 use crate::database::{Database, noon};
 

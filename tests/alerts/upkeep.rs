@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::store::glass_roles::ChangeWindow;
 use console_gate::upkeep::{Upkeep, glass_roles};
+use store::break_glass_scope::ChangeWindow;
 
 use crate::database::{Database, literal, noon};
 use crate::scene::{Scene, notary};

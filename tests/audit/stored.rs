@@ -2,7 +2,6 @@
 //! case too, in the audit's rows and in customers' events, erased or not.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::store::audit::{StoredCustomerEvent, StoredEvent};
 use ledger::chain::{CONTROL, Chain, Head};
 use ledger::customer::CustomerEvent;
 use ledger::event::ChainHead;
@@ -10,6 +9,7 @@ use ledger::verify::{Fault, Verifier};
 use ledger::{AuditEvent, AuditRecord, Draft, Entry};
 use serde_json::{Value, json};
 use sqlx::types::Json;
+use store::audit::{StoredCustomerEvent, StoredEvent};
 
 use crate::stored_event::as_stored;
 use crate::support::*;

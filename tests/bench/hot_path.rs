@@ -12,7 +12,6 @@ use console_gate::freshness::push::PushTerms;
 use console_gate::freshness::{AccessResolver, Posture};
 use console_gate::journal::decision_log::{Decision, DecisionLog, Keeping};
 use console_gate::settings::values::AssertionAlgorithm;
-use console_gate::store::{DatabaseUrl, StoreOptions};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use policy::decision::body::BodyFacts;
 use policy::decision::{Caller, Control, Question, Target, decide};
@@ -21,6 +20,7 @@ use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch, MappingSha256};
 use policy::mapping::{Found, Freshness, Mapping};
 use policy::method::Method;
+use store::{DatabaseUrl, StoreOptions};
 
 use fixture::PATH;
 use postgres::Postgres;
@@ -108,10 +108,10 @@ fn reporting(bench: &mut Criterion) {
         url: DatabaseUrl::parse(&format!("sqlite:{}", folder.path().join("gate.sqlite").display())).unwrap(),
         max_connections: 4,
         timeout: Duration::from_secs(5),
-        console: console_gate::store::console::Relations::default(),
+        console: store::console::Relations::default(),
     };
     let log = runtime.block_on(async {
-        let store = console_gate::store::open(&options).await.unwrap();
+        let store = store::open(&options).await.unwrap();
         store.migrate_seeded().await.unwrap();
         let keeping = Keeping { days: 30, paths_an_hour: 5_000, anonymous_paths_an_hour: 1_000 };
         DecisionLog::start(store, Arc::new(SystemClock), keeping, "bench/1").await.unwrap()
@@ -174,9 +174,9 @@ async fn resolver(url: &str) -> AccessResolver {
         url: DatabaseUrl::parse(url).unwrap(),
         max_connections: 4,
         timeout: Duration::from_secs(5),
-        console: console_gate::store::console::Relations::default(),
+        console: store::console::Relations::default(),
     };
-    let store = console_gate::store::open(&options).await.unwrap();
+    let store = store::open(&options).await.unwrap();
     store.migrate_seeded().await.unwrap();
     store.add_admin(&AdminId::new("anna"), "anna@example.com", "Anna").await.unwrap();
     let posture = Posture { flag_at_start: None, production: false };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use console_gate::clock::SystemClock;
 use console_gate::journal::decision_log::{Decision, DecisionLog, Keeping};
-use console_gate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use policy::ids::MappingSha256;
+use store::{DatabaseUrl, SharedStore, StoreOptions};
 
 use crate::postgres::Postgres;
 

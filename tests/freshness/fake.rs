@@ -10,15 +10,15 @@ use chrono::{DateTime, Utc};
 use console_gate::clock::SystemClock;
 use console_gate::freshness::push::PushTerms;
 use console_gate::freshness::{AccessResolver, Posture};
-use console_gate::store::control::{ControlReading, ControlRow, SessionChange};
-use console_gate::store::instances::{ControlFeed, Hint, Lease, Renewal};
-use console_gate::store::tickets::TicketAccess;
-use console_gate::store::{AccessSource, StoreError};
 use policy::decision::ticket::TicketName;
 use policy::identity::Subject;
 use policy::identity::machine_token::TokenDigest;
 use policy::ids::{AdminId, Epoch, InstanceId, SessionId};
 use policy::rbac::{Access, Standing};
+use store::control::{ControlReading, ControlRow, SessionChange};
+use store::instances::{ControlFeed, Hint, Lease, Renewal};
+use store::tickets::TicketAccess;
+use store::{AccessSource, StoreError};
 use tokio::sync::mpsc;
 
 /// The role that everybody has or has not.

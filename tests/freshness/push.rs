@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use console_gate::freshness::AccessResolver;
-use console_gate::store::instances::Hint;
 use policy::ids::Epoch;
 use policy::mapping::Freshness;
+use store::instances::Hint;
 use tokio::time::{Instant, sleep};
 
 use crate::fake::{Fake, MAX_STALENESS, Step};

@@ -570,7 +570,7 @@ async fn keys_are_unwrapped_by_a_service_and_checkpoints_are_posted() {
     let mut scene = scene(Database::Sqlite, setup).await;
     scene.deny(1).await;
     let rows = scene.world.store.recent(10).await.expect("the rows");
-    let own = |row: &&console_gate::store::audit::StoredEvent| row.event_type == "access_denied";
+    let own = |row: &&store::audit::StoredEvent| row.event_type == "access_denied";
     assert_eq!(rows.iter().find(own).and_then(|row| row.key_id.as_deref()), Some("w1"));
     scene.gate.signal("TERM");
     assert!(scene.gate.ends(Duration::from_secs(30)).await, "{}", scene.gate.log());

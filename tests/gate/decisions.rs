@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use console_gate::store::decisions::StoredDecision;
 use policy::rbac::LegacyRole;
+use store::decisions::StoredDecision;
 
 use crate::support::recorder::Recorder;
 use crate::support::{Ask, Database, Gate, Setup, World};

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use console_gate::random::machine_token;
-use console_gate::store::tokens::NewToken;
 use ledger::AuditEvent;
 use policy::identity::machine_token::TokenDigest;
 use policy::ids::{AdminId, MachineTokenId};
 use sqlx::postgres::PgPool;
+use store::tokens::NewToken;
 use tempfile::TempDir;
 
 use crate::freshness::serve_ok;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use console_gate::store::audit::StoredEvent;
 use serde_json::{Value, json};
+use store::audit::StoredEvent;
 
 use crate::support::recorder::Recorder;
 use crate::support::{Answer, Ask, Database, Gate, Setup, World};

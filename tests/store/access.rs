@@ -5,12 +5,12 @@ mod reference;
 mod world;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::store::StoreError;
 use policy::identity::machine_token::TokenDigest;
 use policy::identity::{Stated, Subject};
 use policy::ids::{AdminId, SessionId};
 use policy::rbac::{Access, LegacyRole, Standing};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use store::StoreError;
 
 use crate::database::{Database, literal, noon};
 use world::World;

@@ -1,10 +1,10 @@
 //! Console's own Postgres: its tables are there already. What is there is taken as it is, what is missing is added,
 //! and nothing is dropped or rewritten.
 
-use console_gate::store::{self, Placement, StoreError};
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::rbac::Standing;
+use store::{Placement, StoreError};
 
 use crate::database::{Database, PATIENCE, noon, options};
 use crate::seed;

@@ -7,14 +7,14 @@ use console_gate::clock::SystemClock;
 use console_gate::journal::checkpoint_sink::FileSink;
 use console_gate::journal::checkpoints::{Checkpoints, Destination};
 use console_gate::journal::control_watch::ControlWatch;
-use console_gate::store::StoreError;
-use console_gate::store::audit::{Evidence, StoredEvent};
 use ledger::chain::{Chain, Head};
 use ledger::checkpoint::Checkpoint;
 use ledger::keys::KeyRing;
 use ledger::verify::Verifier;
 use ledger::{AuditRecord, Draft, Entry, Notary, Note};
 use serde_json::{Value, json};
+use store::StoreError;
+use store::audit::{Evidence, StoredEvent};
 use uuid::Uuid;
 
 use crate::database::{Database, noon};

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::TimeDelta;
-use console_gate::store::audit::StoredEvent;
 use ledger::chain::Chain;
 use ledger::customer::CustomerEvent;
 use ledger::verify::Verifier;
 use ledger::{AuditRecord, Draft, Entry};
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use store::audit::StoredEvent;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;

@@ -1,6 +1,6 @@
 //! A new database and one that earlier releases have migrated end with the same tables of the gate's.
 
-use console_gate::store::migrations::MigrationTerms;
+use store::schema::migrations::MigrationTerms;
 
 use crate::adoption::{consoles, consoles_database};
 use crate::database::{Database, repository};
@@ -102,7 +102,7 @@ async fn a_role_that_served_goes_on_serving_on_postgres() {
         "DO $$ BEGIN CREATE ROLE gate_served LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$";
     database.execute(create).await;
     let there = database.tables().await;
-    for (table, rights) in console_gate::store::grants::NEEDED {
+    for (table, rights) in store::schema::privileges::NEEDED {
         if there.contains(&table.to_owned()) {
             // As it was granted then: without the columns that are newer.
             let rights = rights.replace(" subject_id,", "").replace(" note,", "");

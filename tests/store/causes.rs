@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use console_gate::store::grants::{NEEDED, NEEDED_FUNCTIONS};
-use console_gate::store::mappings::NewPin;
-use console_gate::store::{self, SharedStore, StoreError};
 use ledger::AuditRecord;
 use policy::identity::Subject;
 use policy::ids::{AdminId, MappingSha256, PinId};
+use store::mappings::NewPin;
+use store::schema::privileges::{NEEDED, NEEDED_FUNCTIONS};
+use store::{SharedStore, StoreError};
 
 use crate::audit::{denial, entry, notary, note};
 use crate::database::{Database, noon, options};

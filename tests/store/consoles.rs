@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::settings::Settings;
-use console_gate::store::StoreError;
-use console_gate::store::console::Relations;
-use console_gate::store::migrations::MigrationTerms;
 use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch, SessionId};
 use policy::rbac::flaw::FlawKind;
 use policy::rbac::{Access, LegacyRole, Standing};
+use store::StoreError;
+use store::console::Relations;
+use store::schema::migrations::MigrationTerms;
 
 use crate::database::{Database, Raw, literal, noon};
 
@@ -679,7 +679,7 @@ async fn what_the_selects_read_is_granted_and_demanded_on_postgres() {
     let reader = Database::open_with(&url, relations(SHOP_SETTINGS)).await;
     // Without the schema, not even the columns can be looked up: the tables are named whole.
     let (missing, _) = reader.store.missing_rights().await.unwrap();
-    let says = |missing: &[console_gate::store::rights::MissingRight], what: &str| {
+    let says = |missing: &[store::schema::rights::MissingRight], what: &str| {
         missing.iter().any(|right| right.what == what)
     };
     for what in [
@@ -717,7 +717,7 @@ async fn what_the_selects_read_is_granted_and_demanded_on_postgres() {
         )
         .await;
     let (missing, role) = reader.store.missing_rights().await.unwrap();
-    let message = console_gate::store::rights::message(&missing, &role);
+    let message = store::schema::rights::message(&missing, &role);
     assert_eq!(missing.len(), 3, "{message}");
     for words in [
         "SELECT (email, is_active) on shop.users",
@@ -1041,8 +1041,7 @@ async fn no_change_is_missed_when_a_trigger_is_dropped_under_load_on_postgres() 
 /// What is proposed, as the tests below compare it: the section, and each of the people as a line.
 async fn proposed(database: &Database) -> (String, Vec<String>) {
     let tables = database.store.console_tables().await.unwrap();
-    let proposal =
-        console_gate::store::console::propose(&tables, database.is_postgres(), &Default::default());
+    let proposal = store::console::propose(&tables, database.is_postgres(), &Default::default());
     let section = proposal.section.replacen("[console]\n", "", 1);
     let reader = Database::open_with(&database.url, relations(&section)).await;
     assert_eq!(reader.store.console_mismatches().await.unwrap(), [], "{section}");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use console_gate::store::control::ControlRow;
+use store::control::ControlRow;
 
 use crate::audit::note;
 use crate::database::{Database, noon};

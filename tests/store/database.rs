@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeZone as _, Utc};
-use console_gate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+use store::{DatabaseUrl, SharedStore, StoreOptions};
 use tempfile::TempDir;
 
 use crate::postgres::{self, Postgres};

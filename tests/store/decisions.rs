@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::clock::ManualClock;
 use console_gate::journal::decision_log::{Decision, DecisionLog, Keeping};
-use console_gate::store::decisions::DecisionRecord;
-use console_gate::store::evidence::EvidenceKind::Decisions;
 use policy::ids::{AdminId, MappingSha256};
+use store::decisions::DecisionRecord;
+use store::evidence::EvidenceKind::Decisions;
 
 use crate::database::{Database, PATIENCE, noon};
 use crate::evidence::mark;

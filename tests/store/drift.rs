@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::store::SharedStore;
-use console_gate::store::drift::DriftRecord;
-use console_gate::store::drift::StoredDrift;
-use console_gate::store::evidence::EvidenceKind::Drift;
+use store::SharedStore;
+use store::drift::DriftRecord;
+use store::drift::StoredDrift;
+use store::evidence::EvidenceKind::Drift;
 use uuid::Uuid;
 
 use crate::database::{Database, noon};

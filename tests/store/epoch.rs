@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use console_gate::store::evidence::EvidenceKind;
 use policy::ids::{AdminId, SessionId};
 use policy::rbac::LegacyRole;
+use store::evidence::EvidenceKind;
 
 use crate::database::{Database, literal, noon};
 use crate::evidence::mark;
@@ -184,10 +184,10 @@ async fn every_table_is_an_access_table_or_known_not_to_be(database: &Database) 
 /// the statement's own.
 fn tables_that_access_reads() -> BTreeSet<String> {
     let text = [
-        include_str!("../../src/store/access.rs"),
-        include_str!("../../src/store/console.rs"),
-        include_str!("../../src/store/console/compose.rs"),
-        include_str!("../../src/store/control.rs"),
+        include_str!("../../crates/store/src/access.rs"),
+        include_str!("../../crates/store/src/console.rs"),
+        include_str!("../../crates/store/src/console/compose.rs"),
+        include_str!("../../crates/store/src/control.rs"),
     ]
     .concat();
     let is_a_table = |name: &str| {

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::journal::erasure;
-use console_gate::store::decisions::DecisionRecord;
-use console_gate::store::drift::DriftRecord;
-use console_gate::store::evidence::{EvidenceKind, Gap, Mark, SilentGate};
-use console_gate::store::{SharedStore, StoreError};
 use policy::ids::{AdminId, InstanceId};
+use store::decisions::DecisionRecord;
+use store::drift::DriftRecord;
+use store::evidence::{EvidenceKind, Gap, Mark, SilentGate};
+use store::{SharedStore, StoreError};
 use uuid::Uuid;
 use workbench::drift::{Key, SignOff};
 
@@ -71,10 +71,9 @@ async fn a_gap_is_kept_and_grows(database: &Database) {
     for gaps in [&[gap][..], &[grown.clone(), old], &[grown]] {
         database.store.record_gaps(gaps).await.unwrap();
     }
-    let in_short =
-        |gaps: Vec<console_gate::store::evidence::StoredGap>| -> Vec<(String, i64, DateTime<Utc>)> {
-            gaps.into_iter().map(|gap| (gap.cluster, gap.occurrences, gap.until_utc)).collect()
-        };
+    let in_short = |gaps: Vec<store::evidence::StoredGap>| -> Vec<(String, i64, DateTime<Utc>)> {
+        gaps.into_iter().map(|gap| (gap.cluster, gap.occurrences, gap.until_utc)).collect()
+    };
     let grown = ("S1".to_owned(), 8, noon() + TimeDelta::minutes(5));
     assert_eq!(in_short(database.store.gaps(noon()).await.unwrap()), std::slice::from_ref(&grown));
     assert_eq!(in_short(database.store.gaps(earlier).await.unwrap()), [("S1".to_owned(), 3, earlier), grown]);

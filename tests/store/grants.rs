@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::people::{self, AdminTable, By, PeopleError, Terms};
-use console_gate::store::access_grants::GrantsOf;
-use console_gate::store::rbac_changes::{RbacChange, TimedGrant};
 use ledger::event::Way;
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::rbac::Access;
 use policy::rbac::grant::Origin;
+use store::access_grants::GrantsOf;
+use store::rbac_changes::{RbacChange, TimedGrant};
 
 use crate::audit::notary;
 use crate::database::{Database, literal, noon};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use console_gate::store::StoreError;
 use sqlx::Executor as _;
+use store::StoreError;
 
 use crate::database::{Database, Raw};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use console_gate::store::instances::{Hint, Lease, Renewal};
 use policy::ids::{Epoch, InstanceId};
+use store::instances::{Hint, Lease, Renewal};
 
 use crate::database::{Database, noon};
 

@@ -1,9 +1,9 @@
 //! Activated mappings: their texts, their history, and the pin of a rollback.
 
 use chrono::TimeDelta;
-use console_gate::store::StoreError;
-use console_gate::store::mappings::{Activation, NewPin, Pin, StoredActivation};
 use policy::ids::{MappingSha256, PinId};
+use store::StoreError;
+use store::mappings::{Activation, NewPin, Pin, StoredActivation};
 use uuid::Uuid;
 
 use crate::audit::{entry, note};

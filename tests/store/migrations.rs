@@ -1,9 +1,9 @@
 //! Bringing an empty database up to date, and saying what was done.
 
-use console_gate::store::StoreError;
-use console_gate::store::decisions::DecisionRecord;
-use console_gate::store::evidence::EvidenceKind::{Decisions, Drift};
-use console_gate::store::migrations::Seed;
+use store::StoreError;
+use store::decisions::DecisionRecord;
+use store::evidence::EvidenceKind::{Decisions, Drift};
+use store::schema::migrations::Seed;
 
 use crate::database::{Database, literal, noon, repository};
 use crate::decisions::decision;

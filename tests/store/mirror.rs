@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use console_gate::journal::erasure;
-use console_gate::store::mirror::{ColumnSource, MirrorError, MirrorOptions};
 use ledger::AuditRecord;
+use store::console::mirror::{ColumnSource, MirrorError, MirrorOptions};
 
 use crate::audit::{denial, entry, notary, sealed};
 use crate::database::{Database, PATIENCE, noon};

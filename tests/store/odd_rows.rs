@@ -261,7 +261,7 @@ struct View {
 
 impl View {
     async fn of(database: &Database) -> Result<View, String> {
-        let said = |error: console_gate::store::StoreError| error.to_string();
+        let said = |error: store::StoreError| error.to_string();
         let mut holdings = BTreeMap::new();
         for id in ["anna", "ben", "carl"] {
             let access = holding(database, id, None).await?;

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use console_gate::store::migrations::progress::Progress;
-use console_gate::store::migrations::{MigrationTerms, Order, Seed};
-use console_gate::store::{self, StoreError};
+use store::StoreError;
+use store::schema::migrations::progress::Progress;
+use store::schema::migrations::{MigrationTerms, Order, Seed};
 
 use crate::database::{Database, Raw, options};
 

@@ -1,11 +1,11 @@
 //! Admins, their sessions, groups and roles, by the store's own verbs.
 
 use chrono::TimeDelta;
-use console_gate::store::StoreError;
-use console_gate::store::people::StoredAdmin;
 use policy::identity::Subject;
 use policy::ids::{AdminId, SessionId};
 use policy::rbac::{Access, LegacyRole, Standing};
+use store::StoreError;
+use store::people::StoredAdmin;
 
 use crate::database::{Database, noon};
 

@@ -3,13 +3,13 @@
 use chrono::TimeDelta;
 use console_gate::journal::erasure;
 use console_gate::people::{self, AdminTable, By, PeopleError, Terms};
-use console_gate::store::StoreError;
-use console_gate::store::once::{Once, OnceAnswer, OnceKey};
-use console_gate::store::rbac_changes::{GrantRow, RbacChange, RbacWork, StoredWrite};
 use ledger::event::Way;
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::rbac::Standing;
+use store::StoreError;
+use store::idempotency::{Once, OnceAnswer, OnceKey};
+use store::rbac_changes::{GrantRow, RbacChange, RbacWork, StoredWrite};
 
 use crate::audit::{notary, note};
 use crate::database::{Database, noon};

@@ -9,13 +9,13 @@ use console_gate::people::requests::{
     ApprovalTerms, Decided, NewRequest, RequestError, approve, ask, deny, judge, withdraw,
 };
 use console_gate::people::{self, AdminTable, By, State, Terms};
-use console_gate::store::access_requests::RequestState;
-use console_gate::store::rbac_changes::RbacChange;
 use ledger::event::Way;
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::mapping::Mapping;
 use policy::rbac::break_glass::BreakGlassRules;
+use store::access_requests::RequestState;
+use store::rbac_changes::RbacChange;
 
 use crate::audit::notary;
 use crate::database::{Database, noon};

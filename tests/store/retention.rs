@@ -1,8 +1,8 @@
 //! Rows past their retention period are deleted, others stay, and the database itself refuses to delete younger rows.
 
 use chrono::{Months, TimeDelta};
-use console_gate::store::StoreError;
-use console_gate::store::retention::{Cutoffs, Expired};
+use store::StoreError;
+use store::retention::{Cutoffs, Expired};
 
 use crate::audit::note;
 use crate::database::Database;

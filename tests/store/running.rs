@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use console_gate::store::running::{RunningGate, RunningReport, Runs};
 use policy::ids::{InstanceId, PinId};
+use store::running::{RunningGate, RunningReport, Runs};
 
 use crate::database::{Database, noon};
 use crate::mappings::sha256;

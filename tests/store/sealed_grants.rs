@@ -3,13 +3,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::journal::erasure;
 use console_gate::people::{self, AdminTable, By, Terms};
-use console_gate::store::audit::Evidence;
-use console_gate::store::rbac_changes::{RbacChange, TicketEnd, TicketGrant, TimedGrant};
 use ledger::AuditEvent;
 use ledger::event::Way;
 use ledger::verify::{Kind, Summary, Verifier};
 use policy::ids::AdminId;
 use policy::rbac::grant::Origin;
+use store::audit::Evidence;
+use store::rbac_changes::{RbacChange, TicketEnd, TicketGrant, TimedGrant};
 
 use crate::audit::notary;
 use crate::database::{Database, literal, noon};

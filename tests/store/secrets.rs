@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console_gate::store::{self, DatabaseUrl, StoreError, StoreOptions};
+use store::{DatabaseUrl, StoreError, StoreOptions};
 
 use crate::audit::{denial, sealed};
 use crate::database::options;

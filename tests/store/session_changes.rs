@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use console_gate::store::control::ControlReading;
 use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch, SessionId};
 use policy::rbac::Access;
+use store::control::ControlReading;
 
 use crate::database::{Database, literal, noon};
 

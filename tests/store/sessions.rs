@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use console_gate::store::console::{KeyColumn, Relations, Select, Source};
-use console_gate::store::{SharedStore, StoreError, StoreOptions};
 use policy::identity::Subject;
 use policy::identity::session_key::{Lookup, SessionKey, TokenForm, TokenVerifier};
 use policy::identity::session_payload::{PayloadFormat, PayloadReader};
 use policy::ids::AdminId;
 use policy::rbac::{RowDigest, Standing};
+use store::console::{KeyColumn, Relations, Select, Source};
+use store::{SharedStore, StoreError, StoreOptions};
 
 use crate::database::{Database, PATIENCE, noon, options};
 
@@ -22,7 +22,7 @@ async fn store(database: &Database, select: &str, key: Option<&str>, session_pay
         ..Relations::default()
     };
     let options = StoreOptions { console, ..options(&database.url, PATIENCE) };
-    console_gate::store::open(&options).await.unwrap()
+    store::open(&options).await.unwrap()
 }
 
 fn key(token: &str, payload: Option<PayloadFormat>) -> SessionKey {

@@ -1,11 +1,11 @@
 //! Sign-offs: one for each disagreement, audited, and gone with their admin.
 
 use chrono::TimeDelta;
-use console_gate::store::evidence::EvidenceKind::Drift;
-use console_gate::store::retention::Cutoffs;
 use policy::decision::Direction;
 use policy::ids::AdminId;
 use policy::rbac::census::CallerKind;
+use store::evidence::EvidenceKind::Drift;
+use store::retention::Cutoffs;
 use workbench::drift::{Fingerprints, Key, SignOff};
 
 use crate::audit::note;

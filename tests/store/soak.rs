@@ -1,11 +1,11 @@
 //! What the soak gate is judged by: the last flip, and what was judged in shadow.
 
 use chrono::TimeDelta;
-use console_gate::store::decisions::DecisionRecord;
-use console_gate::store::evidence::EvidenceKind::Decisions;
-use console_gate::store::soak::{Flip, StoredRequest, StoredUse};
 use policy::decision::Direction;
 use policy::rbac::census::CallerKind;
+use store::decisions::DecisionRecord;
+use store::evidence::EvidenceKind::Decisions;
+use store::soak::{Flip, StoredRequest, StoredUse};
 use workbench::drift::Key;
 
 use crate::audit::note;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use console_gate::store::grants;
-use console_gate::store::migrations::{MigrationTerms, Order, RolesChange, Seed};
-use console_gate::store::{self, Placement, StoreError, rights};
+use store::schema::migrations::{MigrationTerms, Order, RolesChange, Seed};
+use store::schema::privileges;
+use store::schema::rights;
+use store::{Placement, StoreError};
 
 use crate::adoption::{CONSOLES_TABLES, consoles, consoles_database};
 use crate::database::{Database, PATIENCE, options, repository};
@@ -237,7 +238,7 @@ async fn tables_in_another_schema_are_found_on_postgres() {
 #[tokio::test]
 async fn two_gates_of_one_database_have_schemas_of_their_own_on_postgres() {
     let database = Database::postgres().await;
-    let schema = console_gate::store::place::SchemaName::parse("staging_gate").unwrap();
+    let schema = store::schema::placement::SchemaName::parse("staging_gate").unwrap();
     let placement = Placement { schema, ..Placement::default() };
     let second = store::open_at(&options(&database.url, PATIENCE), placement).await.unwrap();
     let report = second.migrate().await.unwrap();
@@ -294,7 +295,7 @@ fn the_shipped_grants_are_the_ones_that_are_needed() {
 async fn every_table_is_granted_or_known_not_to_be_on_postgres() {
     let database = Database::postgres().await;
     let not_needed = ["rbac_ticket_grants_archive"];
-    let granted: BTreeSet<&str> = grants::NEEDED.iter().map(|(table, _)| *table).collect();
+    let granted: BTreeSet<&str> = privileges::NEEDED.iter().map(|(table, _)| *table).collect();
     for table in database.tables().await {
         assert!(granted.contains(table.as_str()) || not_needed.contains(&table.as_str()), "{table}");
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::people::record::{ActorKind, customers_events};
 use console_gate::people::{self, AdminTable, By, PeopleError, Plan, Terms};
-use console_gate::store::rbac_changes::{RbacChange, TicketEnd, TicketGrant};
-use console_gate::store::tickets::TicketAccess;
-use console_gate::store::timed_work::TimedWork;
 use ledger::event::Way;
 use policy::decision::ticket::TicketName;
 use policy::ids::AdminId;
+use store::jobs::TimedWork;
+use store::rbac_changes::{RbacChange, TicketEnd, TicketGrant};
+use store::tickets::TicketAccess;
 
 use crate::audit::notary;
 use crate::database::{Database, literal, noon};

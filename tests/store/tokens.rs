@@ -1,12 +1,12 @@
 //! Machine tokens: enrolled in groups, named once, revoked once, and only their hashes kept.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::store::StoreError;
-use console_gate::store::tokens::{NewToken, StoredToken};
 use policy::identity::Subject;
 use policy::identity::machine_token::TokenDigest;
 use policy::ids::MachineTokenId;
 use policy::rbac::{LegacyRole, Standing};
+use store::StoreError;
+use store::tokens::{NewToken, StoredToken};
 
 use crate::audit::{entry, note};
 use crate::database::{Database, noon};

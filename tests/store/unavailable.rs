@@ -4,9 +4,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use console_gate::store::{self, DatabaseUrl, SharedStore, StoreError, StoreOptions};
 use policy::identity::Subject;
 use policy::ids::AdminId;
+use store::{DatabaseUrl, SharedStore, StoreError, StoreOptions};
 
 use crate::again;
 use crate::audit::entry;

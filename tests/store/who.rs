@@ -8,10 +8,6 @@ use console_gate::facts::who::{Answer, Asked, could, did};
 use console_gate::freshness::Posture;
 use console_gate::people::{self, AdminTable, By, Terms};
 use console_gate::settings::Decisions;
-use console_gate::store::access_requests::Edit;
-use console_gate::store::evidence::{EvidenceKind, Gap, Mark};
-use console_gate::store::mappings::Activation;
-use console_gate::store::rbac_changes::{RbacChange, RbacWork, TimedGrant};
 use ledger::event::Way;
 use ledger::{AuditEvent, Note};
 use policy::firewall::Policy;
@@ -20,6 +16,10 @@ use policy::mapping::Mapping;
 use policy::rbac::LegacyRole;
 use policy::rbac::census::CallerKind;
 use policy::rbac::grant::Origin;
+use store::access_requests::Edit;
+use store::evidence::{EvidenceKind, Gap, Mark};
+use store::mappings::Activation;
+use store::rbac_changes::{RbacChange, RbacWork, TimedGrant};
 use uuid::Uuid;
 use workbench::who::{Passing, Period, Unless};
 
@@ -231,7 +231,7 @@ async fn happen(database: &Database, minute: i64, event: Event) {
             return store.set_rbac_v2(enabled, "t", now, &note(event, now)).await.unwrap();
         }
         Token(true) => {
-            let created = console_gate::store::tokens::NewToken { created_at: now, ..token("ci", &["g1"]) };
+            let created = store::tokens::NewToken { created_at: now, ..token("ci", &["g1"]) };
             return store.create_token(&created, &crate::audit::note(1)).await.unwrap();
         }
         Token(false) => {
@@ -505,7 +505,7 @@ async fn who_did_is_what_was_recorded_and_what_lacks(database: &Database) {
 
     let of_row = |path: &str, actor: &str, answer: &'static str, minute: i64, count: i64| {
         let record = decision(path, at(minute), count);
-        console_gate::store::decisions::DecisionRecord {
+        store::decisions::DecisionRecord {
             route: "GET /secrets".into(),
             cluster: "S".into(),
             actor_id: actor.into(),

@@ -1,8 +1,8 @@
 //! An audit record as the store gives it back.
 
-use console_gate::store::audit::StoredEvent;
 use ledger::Entry;
 use sqlx::types::Json;
+use store::audit::StoredEvent;
 
 /// How a record must read. Written out field by field: a mix-up of two columns is what this is to find.
 pub(crate) fn as_stored(entry: &Entry) -> StoredEvent {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use console_gate::store::{self, DatabaseUrl, StoreOptions};
 use policy::ids::AdminId;
 use policy::rbac::LegacyRole;
 use serde_json::{Value, json};
+use store::{DatabaseUrl, StoreOptions};
 
 use crate::support::{CommandOutput, Workbench, assert_golden, project_text};
 

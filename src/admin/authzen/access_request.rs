@@ -18,6 +18,7 @@ use policy::span;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
+use store::access_requests::{AccessRequest, RequestState};
 
 use super::question::{Names, Parts, Question};
 use super::{Body, parsed};
@@ -27,7 +28,6 @@ use crate::admin::service::ApiCaller;
 use crate::people::requests::{self, NewRequest, RequestError, opening};
 use crate::ruling::evaluation::Moment;
 use crate::settings::secrets::NamedKey;
-use crate::store::access_requests::{AccessRequest, RequestState};
 
 /// How long a denial can be answered with a request.
 const ASKABLE: TimeDelta = TimeDelta::minutes(10);

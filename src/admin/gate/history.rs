@@ -7,14 +7,14 @@ use axum::extract::{Query, State};
 use chrono::{DateTime, Utc};
 use policy::ids::MappingSha256;
 use serde::{Deserialize, Serialize};
+use store::mappings::StoredActivation;
+use store::running::RunningGate;
+use store::{SharedStore, StoreError};
 
 use super::{bad_query, unavailable};
 use crate::admin::AdminState;
 use crate::admin::problem::Problem;
 use crate::admin::service::ApiCaller;
-use crate::store::mappings::StoredActivation;
-use crate::store::running::RunningGate;
-use crate::store::{SharedStore, StoreError};
 
 /// The most rows of one answer.
 const MOST: u32 = 1_000;

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use console_source::{Guards, PythonFile, read};
 use policy::method::Method;
-
-use crate::store::console::SourceHints;
+use store::console::SourceHints;
 
 /// Names of what a login page is called, at the end of its path.
 const LOGINS: [&str; 5] = ["login", "signin", "sign-in", "log-in", "log_in"];

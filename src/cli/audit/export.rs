@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
+use store::audit::StoredEvent;
 use tokio::sync::mpsc;
 
 use crate::cli::time::past;
 use crate::cli::{Common, Ended, with_store};
-use crate::store::audit::StoredEvent;
 
 const AHEAD: usize = 1_024;
 

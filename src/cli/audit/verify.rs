@@ -8,11 +8,11 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ledger::verify::{Fault as Damage, Kind, Summary, Verifier};
 use serde_json::{Value, json};
+use store::SharedStore;
+use store::audit::Evidence;
 use tokio::sync::mpsc;
 
 use crate::cli::{Common, Ended, with_notary};
-use crate::store::SharedStore;
-use crate::store::audit::Evidence;
 use crate::upkeep::retention::cutoffs;
 
 /// Rows on their way from the database.

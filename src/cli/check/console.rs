@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use policy::identity::Subject;
 use policy::ids::AdminId;
+use store::{Store, StoreError};
 use workbench::report::{Finding, rules};
-
-use crate::store::{Store, StoreError};
 
 /// What does not fit, and what the gate does about it; the most severe first.
 pub(super) async fn findings(store: &Store) -> Result<Vec<Finding>, StoreError> {

@@ -8,11 +8,11 @@ use policy::mapping::Mapping;
 use policy::mapping::approval::ApprovalRule;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
+use store::grantors::Grantor;
+use store::tokens::StoredToken;
 use workbench::report::{Finding, rules};
 
 use crate::settings::{RbacApi, Settings};
-use crate::store::grantors::Grantor;
-use crate::store::tokens::StoredToken;
 
 /// Permissions that the settings name and the database does not have.
 pub(super) fn findings(settings: &RbacApi, catalog: &Catalog) -> Vec<Finding> {

@@ -20,12 +20,12 @@ use policy::method::MethodSet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
+use store::SharedStore;
 
 use super::Persona;
 use crate::assertion;
 use crate::facts::running;
 use crate::settings::secrets::{Secret, Secrets};
-use crate::store::SharedStore;
 
 struct Console {
     secrets: Secrets,

@@ -1,9 +1,9 @@
 //! The people: whether anybody could get in.
 
 use policy::rbac::census::CallerKind;
+use store::SharedStore;
 
 use super::report::Report;
-use crate::store::SharedStore;
 
 pub(super) async fn examine(store: Option<&SharedStore>, report: &mut Report) {
     const SUBJECT: &str = "admins";

@@ -9,6 +9,9 @@ use ledger::chain::Chain;
 use ledger::entry::Draft;
 use ledger::event::AuditEvent;
 use ledger::keys::KeyRing;
+use store::schema::migrations::SchemaState;
+use store::schema::rights;
+use store::{DatabaseUrl, SharedStore, StoreError};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -17,9 +20,6 @@ use super::report::Report;
 use crate::cli::store_options;
 use crate::server::{placement, set_mirror};
 use crate::settings::{NewerSchema, Settings};
-use crate::store::migrations::SchemaState;
-use crate::store::rights;
-use crate::store::{self, DatabaseUrl, SharedStore, StoreError};
 
 /// The store, if everything that a decision reads can be read.
 pub(super) async fn examine(settings: &Settings, report: &mut Report) -> Option<SharedStore> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use chrono::Utc;
 use policy::mapping::{ClusterMode, Mapping};
 use policy::rbac::LegacyRole;
+use store::SharedStore;
 use workbench::report::Level;
 
 use super::report::Report;
@@ -15,7 +16,6 @@ use crate::facts::rolled_back::rolled_back;
 use crate::freshness::Posture;
 use crate::server::fallback::fallen_back;
 use crate::settings::{Environment, Settings};
-use crate::store::SharedStore;
 
 pub(super) async fn examine(
     settings: &Settings,

@@ -6,13 +6,13 @@ use policy::identity::itsdangerous::CookieError;
 use policy::identity::tagged_json::Value;
 use policy::ids::{AdminId, SessionId};
 use policy::rbac::{Access, Standing};
+use store::SharedStore;
 
 use super::report::Report;
 use crate::ruling::SessionCredential;
 use crate::server::credentials;
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
-use crate::store::SharedStore;
 
 const SUBJECT: &str = "session cookie";
 

@@ -1,6 +1,7 @@
 //! `console-gate drift --explain ID`
 
 use serde::Serialize;
+use store::soak::StoredRequest;
 use workbench::drift::Disagreement;
 use workbench::drift::explanation::{Explanation, Side, explain};
 use workbench::report::style::columns;
@@ -11,7 +12,6 @@ use crate::cli::TextOrJson;
 use crate::cli::{Ended, kept, with_store};
 use crate::facts::{self, GateRuns};
 use crate::settings::Settings;
-use crate::store::soak::StoredRequest;
 
 /// How many different requests are shown.
 const MOST_REQUESTS: u32 = 20;

@@ -8,14 +8,14 @@ use anyhow::Context as _;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use policy::mapping::parse::sha256_of;
+use store::SharedStore;
+use store::mappings::Pin;
+use store::running::RunningGate;
 
 use super::Rollback;
 use crate::cli::{diff, kept};
 use crate::facts::registry::Registry;
 use crate::facts::{Observed, differing, in_words, observed};
-use crate::store::SharedStore;
-use crate::store::mappings::Pin;
-use crate::store::running::RunningGate;
 use workbench::impact::text::View;
 use workbench::report::style::columns;
 use workbench::report::text::wrapped;

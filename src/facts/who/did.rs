@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::rbac::census::CallerKind;
 use serde::Serialize;
+use store::decisions::DecisionRecord;
+use store::evidence::EvidenceKind;
+use store::{SharedStore, StoreError};
 use workbench::who::Who;
 use workbench::who::text::in_seconds;
 
 use super::Asked;
 use crate::settings::Decisions;
-use crate::store::decisions::DecisionRecord;
-use crate::store::evidence::EvidenceKind;
-use crate::store::{SharedStore, StoreError};
 
 /// Who did, and how far that is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -8,16 +8,16 @@ use policy::decision::Control;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use serde_json::Value;
+use store::control::{ControlRow, RBAC_V2_FLAG};
+use store::history::SealedChange;
+use store::mappings::StoredActivation;
+use store::tickets::TICKET_GRANTS_FLAG;
+use store::{SharedStore, StoreError};
 use workbench::who::Rule;
 use workbench::who::text::in_seconds;
 
 use super::{Asked, Assumptions};
 use crate::facts::{WorkbenchError, running};
-use crate::store::control::{ControlRow, RBAC_V2_FLAG};
-use crate::store::mappings::StoredActivation;
-use crate::store::past::SealedChange;
-use crate::store::tickets::TICKET_GRANTS_FLAG;
-use crate::store::{SharedStore, StoreError};
 
 /// Gates that take over a mapping one after the other differ for so long without a note.
 const TOGETHER: TimeDelta = TimeDelta::minutes(1);

@@ -4,9 +4,9 @@ use policy::identity::session_key::{Lookup, TokenForm, TokenVerifier};
 use policy::ids::AdminId;
 use policy::rbac::SessionHolder;
 use proptest::prelude::*;
+use store::control::{ControlRow, SessionChange};
 
 use super::*;
-use crate::store::control::{ControlRow, SessionChange};
 
 fn session(number: u8) -> SessionId {
     SessionId::new(format!("s{number}"))

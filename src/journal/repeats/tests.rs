@@ -8,12 +8,12 @@ use ledger::event::{AuditRecord, Held};
 use ledger::keys::KeyRing;
 use policy::ids::Epoch;
 use serde_json::Value;
+use store::audit::ControlChain;
+use store::{AuditStore, StoreError};
 
 use super::*;
 use crate::clock::{Clock as _, ManualClock};
 use crate::journal::writer::WriterOptions;
-use crate::store::audit::ControlChain;
-use crate::store::{AuditStore, StoreError};
 
 #[derive(Default)]
 struct Memory {

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
+use store::evidence::{EvidenceKind, Gap};
 
 use super::lock;
-use crate::store::evidence::{EvidenceKind, Gap};
 
 /// Losses that are further apart are two gaps.
 const APART: TimeDelta = TimeDelta::minutes(1);

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use policy::ids::InstanceId;
+use store::StoreError;
+use store::evidence::{ERASED_FOR, Mark};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::losses::Cause;
 use super::{Shared, Sum, TallySink, TallyTerms, lock};
-use crate::store::StoreError;
-use crate::store::evidence::{ERASED_FOR, Mark};
 
 /// Sums in one transaction. SQLite has one writer at a time, and a denial's audit row may be the next.
 const BATCH: usize = 1_000;

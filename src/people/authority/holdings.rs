@@ -12,10 +12,9 @@ use chrono::{DateTime, Utc};
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, CallerKind};
 use serde::Serialize;
-
-use crate::store::access_grants::AccessGrant;
-use crate::store::grantors::{Grantor, Target};
-use crate::store::rbac_changes::{StoredTimedGrant, TicketGrant};
+use store::access_grants::AccessGrant;
+use store::grantors::{Grantor, Target};
+use store::rbac_changes::{StoredTimedGrant, TicketGrant};
 
 /// One thing that a principal can be given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

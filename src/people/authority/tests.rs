@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::rbac::catalog::Catalog;
+use store::rbac_changes::{StoredTimedGrant, TicketGrant, TimedGrant};
 
 use super::holdings::Until;
 use super::*;
-use crate::store::rbac_changes::{StoredTimedGrant, TicketGrant, TimedGrant};
 
 /// Who holds what.
 #[derive(Clone)]

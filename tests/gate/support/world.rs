@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use console_gate::store::{self, DatabaseUrl, SharedStore, StoreOptions};
 use ledger::keys::KeyRing;
 use ledger::{AuditRecord, Notary, Note};
 use policy::identity::flask_cookie::SigningKeys;
 use policy::ids::AdminId;
 use policy::rbac::LegacyRole;
 use serde_json::json;
+use store::{DatabaseUrl, SharedStore, StoreOptions};
 
 use super::console::{AUDIT_KEYS, SECRET_KEY};
 use super::postgres::Postgres;

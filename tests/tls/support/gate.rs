@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use chrono::Utc;
-use console_gate::store::{self, DatabaseUrl, StoreOptions};
 use http_body_util::{BodyExt as _, Empty};
 use policy::identity::flask_cookie::SigningKeys;
 use policy::ids::AdminId;
 use serde_json::json;
+use store::{DatabaseUrl, StoreOptions};
 
 use super::certificates::HOST;
 use super::{Authority, Client, Console, Issued, PATIENCE, template};

@@ -1,0 +1,210 @@
+//! Everybody at once: for reports on what a mapping would do to whom.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use policy::rbac::LegacyRole;
+use policy::rbac::break_glass::{BreakGlassRules, capped};
+use policy::rbac::census::{CallerKind, Person};
+use policy::rbac::grant::Span;
+
+use crate::console::{Console, Relation, composed, is_false, read_end};
+use crate::engine::connection::Connection;
+use crate::engine::tolerant::{Lenient, readable_times};
+use crate::{Store, StoreError};
+
+impl Store {
+    /// Every enabled admin and live machine token with what was granted to each at `now`, in one snapshot, in the order
+    /// of kind and id. A row that cannot be used grants nothing.
+    pub async fn census(&self, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError> {
+        let (first, last) = readable_times();
+        self.bounded(async {
+            let mut connection = self.access_pool.acquire().await?;
+            let text = self.console.census(&mut connection).await?;
+            let facts = connection.all(composed(text).once().bind(first).bind(last)).await?;
+            assemble(facts, now, self.break_glass_rules())
+        })
+        .await
+    }
+}
+
+impl Console {
+    async fn census(&self, connection: &mut Connection) -> Result<String, StoreError> {
+        let facts = self.listed_facts(connection).await?;
+        let group = self.group_of("tg.group_id", connection).await?;
+        let granted = self.group_of("t.group_id", connection).await?;
+        let census = CENSUS.replace("{group}", &group).replace("{granted}", &granted);
+        Ok(census.replace("{facts}", &facts.join("\n    UNION ALL\n    ")))
+    }
+
+    /// The SELECTs of every admin, enabled or not, and of every legacy role.
+    pub(super) async fn listed_facts(&self, connection: &mut Connection) -> Result<Vec<String>, StoreError> {
+        let mut facts = Vec::new();
+        if let Some(admins) = self.listed(connection, Relation::AllAdmins).await? {
+            facts.push(format!(
+                "SELECT CASE WHEN {} THEN 'admin' ELSE 'disabled_admin' END, CAST(c.id AS TEXT), NULL, NULL, NULL
+                   FROM (\n{}) c",
+                is_false("c.disabled"),
+                admins.text
+            ));
+        }
+        if let Some(roles) = self.listed(connection, Relation::AllLegacyRoles).await? {
+            let (limited, until) = match roles.has_until {
+                true => ("c.until IS NOT NULL", "CAST(c.until AS TEXT)"),
+                false => ("1 = 0", "NULL"),
+            };
+            facts.push(format!(
+                "SELECT CASE WHEN {limited} THEN 'limited_admin_legacy' ELSE 'admin_legacy' END,
+                        CAST(c.admin_id AS TEXT), CAST(c.role AS TEXT), {until}, NULL
+                   FROM (\n{}) c",
+                roles.text
+            ));
+        }
+        Ok(facts)
+    }
+}
+
+/// When something ends is for `assemble` to compare, as for one caller's access, and which rows are about whom: ids of
+/// Console's tables may be of another type than those of `rbac_*`, and are the same as texts.
+const CENSUS: &str = "
+    WITH gate__token(id) AS (
+        SELECT id FROM gate_machine_tokens WHERE revoked_at_utc IS NULL
+    )
+    SELECT 'machine' AS kind, t.id AS id, CAST(NULL AS TEXT) AS name, CAST(NULL AS TEXT) AS ends,
+           CAST(NULL AS TIMESTAMPTZ) AS until
+      FROM gate__token t JOIN gate_machine_tokens m ON m.id = t.id
+     WHERE m.expires_at_utc IS NULL
+    UNION ALL
+    {facts}
+    UNION ALL
+    SELECT 'disabled_admin', admin_id, NULL, NULL, NULL FROM gate_blocked_admins
+    UNION ALL
+    SELECT 'admin_group', CAST(ug.user_id AS TEXT), CAST(g.name AS TEXT), NULL, NULL
+      FROM rbac_user_groups ug JOIN rbac_groups g ON g.id = ug.group_id
+    UNION ALL
+    SELECT 'granted_group', t.admin_id, CAST(g.name AS TEXT), t.id, NULL
+      FROM gate_grants t JOIN rbac_groups g ON g.id = {granted}
+     WHERE t.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'grant_starts', t.admin_id, NULL, t.id,
+           CASE WHEN t.starts_at_utc > $1 AND t.starts_at_utc < $2 THEN t.starts_at_utc END
+      FROM gate_grants t WHERE t.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'grant_ends', t.admin_id, NULL, t.id,
+           CASE WHEN t.ends_at_utc > $1 AND t.ends_at_utc < $2 THEN t.ends_at_utc END
+      FROM gate_grants t WHERE t.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'glass_starts', CAST(s.user_id AS TEXT), NULL, CAST(s.id AS TEXT),
+           CASE WHEN s.granted_at_utc > $1 AND s.granted_at_utc < $2 THEN s.granted_at_utc END
+      FROM rbac_break_glass_sessions s WHERE s.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'glass_ends', CAST(s.user_id AS TEXT), NULL, CAST(s.id AS TEXT),
+           CASE WHEN s.expires_at_utc > $1 AND s.expires_at_utc < $2 THEN s.expires_at_utc END
+      FROM rbac_break_glass_sessions s WHERE s.revoked_at_utc IS NULL
+    UNION ALL
+    SELECT 'limited_machine', t.id, NULL, NULL,
+           CASE WHEN m.expires_at_utc > $1 AND m.expires_at_utc < $2 THEN m.expires_at_utc END
+      FROM gate__token t JOIN gate_machine_tokens m ON m.id = t.id
+     WHERE m.expires_at_utc IS NOT NULL
+    UNION ALL
+    SELECT 'machine_legacy', t.id, l.role, NULL, NULL
+      FROM gate__token t JOIN gate_machine_token_legacy_roles l ON l.token_id = t.id
+    UNION ALL
+    SELECT 'machine_group', t.id, CAST(g.name AS TEXT), NULL, NULL
+      FROM gate__token t
+      JOIN gate_machine_token_groups tg ON tg.token_id = t.id
+      JOIN rbac_groups g ON g.id = {group}";
+
+/// One fact about a caller.
+#[derive(sqlx::FromRow)]
+struct Fact {
+    kind: String,
+    #[sqlx(try_from = "Lenient<String>")]
+    id: Option<String>,
+    #[sqlx(try_from = "Lenient<String>")]
+    name: Option<String>,
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+    until: Option<DateTime<Utc>>,
+    /// When it ends, as Console's column says it; of a grant or a break-glass session, its id.
+    #[sqlx(try_from = "Lenient<String>")]
+    ends: Option<String>,
+}
+
+/// What is known of one id while the facts come in, in whatever order.
+struct Sheet {
+    person: Person,
+    is_active: bool,
+    is_disabled: bool,
+    grants: BTreeMap<String, Granted>,
+    sessions: BTreeMap<String, Span>,
+}
+
+/// The group of a grant, and its time.
+#[derive(Default)]
+struct Granted {
+    group: Option<Arc<str>>,
+    span: Span,
+}
+
+fn assemble(
+    facts: Vec<Fact>,
+    now: DateTime<Utc>,
+    rules: &BreakGlassRules,
+) -> Result<Vec<Person>, StoreError> {
+    let mut sheets: BTreeMap<(CallerKind, Arc<str>), Sheet> = BTreeMap::new();
+    for Fact { kind, id, name, until, ends } in facts {
+        // Nobody can be asked about who has no id.
+        let Some(id) = id.map(Arc::from) else { continue };
+        let caller = if kind.contains("machine") { CallerKind::Machine } else { CallerKind::Admin };
+        let sheet = sheets.entry((caller, Arc::clone(&id))).or_insert_with(|| Sheet::new(caller, id));
+        let person = &mut sheet.person;
+        let source = || ends.clone().unwrap_or_default();
+        match kind.as_str() {
+            "admin" | "machine" => sheet.is_active = true,
+            "disabled_admin" => sheet.is_disabled = true,
+            "limited_machine" => sheet.is_active |= until.is_some_and(|until| until > now),
+            "granted_group" => sheet.grants.entry(source()).or_default().group = name.map(Arc::from),
+            "grant_starts" => sheet.grants.entry(source()).or_default().span.starts = until,
+            "grant_ends" => sheet.grants.entry(source()).or_default().span.ends = until,
+            "glass_starts" => sheet.sessions.entry(source()).or_default().starts = until,
+            "glass_ends" => sheet.sessions.entry(source()).or_default().ends = until,
+            // A word that is no role grants nothing.
+            "admin_legacy" | "machine_legacy" => {
+                person.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
+            }
+            "limited_admin_legacy" => {
+                if read_end(ends.as_deref()).is_some_and(|end| end > now) {
+                    person.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
+                }
+            }
+            "admin_group" | "machine_group" => person.groups.extend(name.map(Arc::from)),
+            other => return Err(StoreError::Broken(format!("a fact of the kind `{other}`"))),
+        }
+    }
+    let people = sheets.into_values().filter(|sheet| sheet.is_active && !sheet.is_disabled);
+    Ok(people.map(|sheet| sheet.close(now, rules)).collect())
+}
+
+impl Sheet {
+    fn new(kind: CallerKind, id: Arc<str>) -> Sheet {
+        let person = Person { kind, id, legacy: [].into(), groups: [].into(), break_glass: false };
+        Sheet {
+            person,
+            is_active: false,
+            is_disabled: false,
+            grants: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    /// With what is live at `now` of that which has an end. Who may have a break-glass session is known by the groups.
+    fn close(self, now: DateTime<Utc>, rules: &BreakGlassRules) -> Person {
+        let Sheet { mut person, grants, sessions, .. } = self;
+        let live = grants.into_values().filter(|grant| grant.span.is_live(now));
+        person.groups.extend(live.filter_map(|grant| grant.group));
+        person.break_glass =
+            rules.allow(&person.groups) && sessions.into_values().any(|session| capped(session).is_live(now));
+        person
+    }
+}

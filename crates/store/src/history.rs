@@ -1,0 +1,270 @@
+//! What was written since a time about who holds what, and the requests of a period: for questions about the past.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::types::Json;
+
+use crate::console::{composed, read_end};
+use crate::engine::sql::{Statement, sql};
+use crate::engine::tolerant::{Lenient, readable_times};
+use crate::rbac_changes::StoredWrite;
+use crate::{Store, StoreError};
+
+/// The migration whose triggers record what others write.
+const RECORDING: i64 = 210;
+
+/// A fact about an admin or a machine token, as of now; over or not.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct RosterFact {
+    /// `admin`, `disabled_admin`, `admin_legacy`, `limited_admin_legacy`, `blocked_admin`, `machine_legacy`, `machine_group`.
+    pub kind: String,
+    #[sqlx(try_from = "Lenient<String>")]
+    pub id: Option<String>,
+    #[sqlx(try_from = "Lenient<String>")]
+    pub name: Option<String>,
+    /// When a legacy role ends, as Console's column says it.
+    #[sqlx(try_from = "Lenient<String>")]
+    pub ends: Option<String>,
+    /// Since when an admin is blocked.
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl RosterFact {
+    /// When a legacy role with an end ends; `None` where that cannot be read, and it grants nothing.
+    pub fn end(&self) -> Option<DateTime<Utc>> {
+        read_end(self.ends.as_deref())
+    }
+}
+
+/// A row of `rbac_grants_audit` about a membership without an end or, without a group, about whether an admin is active.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct StoredJoin {
+    pub id: String,
+    pub event_type: String,
+    pub admin: String,
+    pub group: Option<String>,
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// A sealed row about a change, as far as it says what was changed.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct SealedChange {
+    /// `rbac_changed`, `access_request`, `flag_flipped`, `flag_promoted`.
+    pub event_type: String,
+    pub occurred_at_utc: DateTime<Utc>,
+    pub detail: Option<Json<Value>>,
+}
+
+/// A grant for a ticket, over or not, archived or not.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct PastTicketGrant {
+    pub id: String,
+    pub admin: String,
+    pub role: String,
+    pub ticket: String,
+    pub customer: String,
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+    pub granted_at: Option<DateTime<Utc>>,
+    /// Whether it ends by itself; where `ends` is missing then, it cannot be read and grants nothing.
+    pub is_limited: bool,
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+    pub ends: Option<DateTime<Utc>>,
+    pub is_revoked: bool,
+    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Requests of one caller in the decision log.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct StoredUseOfRow {
+    pub actor_kind: String,
+    pub actor_id: String,
+    /// Empty where an hour had too many.
+    pub path: String,
+    pub answer: String,
+    pub count: i64,
+    pub first_hour: DateTime<Utc>,
+    pub last_seen: DateTime<Utc>,
+}
+
+/// Audit rows of one caller about requests: `access_denied` or `break_glass_used`.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct AuditedUse {
+    pub event_type: String,
+    pub actor_kind: String,
+    /// `None`: erased.
+    pub actor_id: Option<String>,
+    pub count: i64,
+    pub first_seen: DateTime<Utc>,
+    pub last_seen: DateTime<Utc>,
+}
+
+/// From when until when a gate wrote the decision log.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct LoggedBy {
+    pub gate: String,
+    pub started_at_utc: DateTime<Utc>,
+    pub complete_until_utc: DateTime<Utc>,
+}
+
+impl Store {
+    /// Every admin, enabled or not, with legacy roles, every block, and what every token holds, revoked or not.
+    pub async fn roster(&self) -> Result<Vec<RosterFact>, StoreError> {
+        self.bounded(async {
+            let mut connection = self.access_pool.acquire().await?;
+            let group = self.console.group_of("tg.group_id", &mut connection).await?;
+            let mut facts = vec![ROSTER.replace("{group}", &group)];
+            facts.extend(self.console.listed_facts(&mut connection).await?);
+            connection.all(composed(facts.join("\n    UNION ALL\n    ")).once()).await
+        })
+        .await
+    }
+
+    /// When the gate began to record what others write; `None` where the ledger of migrations does not say.
+    pub async fn recording_since(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        #[derive(sqlx::FromRow)]
+        struct Row {
+            #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
+            installed_on: Option<DateTime<Utc>>,
+        }
+        let row: Option<Row> = self.first(sql(RECORDED).bind(RECORDING)).await?;
+        Ok(row.and_then(|row| row.installed_on))
+    }
+
+    /// What others wrote after `since`, the oldest first.
+    pub async fn rbac_writes_since(&self, since: DateTime<Utc>) -> Result<Vec<StoredWrite>, StoreError> {
+        self.all(sql(WRITES).bind(since)).await
+    }
+
+    /// The memberships without an end that were given and taken after `since`, and at any time who was disabled and enabled;
+    /// the oldest first.
+    pub async fn joins_since(&self, since: DateTime<Utc>) -> Result<Vec<StoredJoin>, StoreError> {
+        let (first, last) = readable_times();
+        self.all(sql(JOINS).bind(since).bind(first).bind(last)).await
+    }
+
+    /// The sealed rows about changes of access after `since`, and those about switches of any time; the oldest first.
+    pub async fn sealed_changes(&self, since: DateTime<Utc>) -> Result<Vec<SealedChange>, StoreError> {
+        self.all(sql(SEALED).bind(since)).await
+    }
+
+    /// Every grant for a ticket, and whether archived ones are among them: a role that only serves may not read those.
+    pub async fn past_ticket_grants(&self) -> Result<(Vec<PastTicketGrant>, bool), StoreError> {
+        let (first, last) = readable_times();
+        let read = |archive| Statement::joined(&[LIVE_TICKETS, archive, TICKETS]).bind(first).bind(last);
+        match self.all(read(ARCHIVED_TICKETS)).await {
+            Err(StoreError::Forbidden(_)) => Ok((self.all(read("")).await?, false)),
+            grants => Ok((grants?, true)),
+        }
+    }
+
+    /// What the decision log has of a row and a method in the hours from `since` on and before `until`.
+    pub async fn uses_of_row(
+        &self,
+        (route, method): (&str, &str),
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<StoredUseOfRow>, StoreError> {
+        self.all(sql(USES).bind(route).bind(method).bind(since).bind(until)).await
+    }
+
+    /// What the audit has of a row and a method from `since` on and before `until`.
+    pub async fn audited_uses(
+        &self,
+        (route, method): (&str, &str),
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<AuditedUse>, StoreError> {
+        self.all(sql(AUDITED).bind(route).bind(method).bind(since).bind(until)).await
+    }
+
+    /// The gates that wrote the decision log between `since` and `until`, by their start.
+    pub async fn logged_between(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<LoggedBy>, StoreError> {
+        self.all(sql(LOGGED).bind(since).bind(until)).await
+    }
+}
+
+const ROSTER: &str = "
+    SELECT 'blocked_admin' AS kind, admin_id AS id, CAST(NULL AS TEXT) AS name, CAST(NULL AS TEXT) AS ends,
+           blocked_at_utc AS until
+      FROM gate_blocked_admins
+    UNION ALL
+    SELECT 'machine_legacy', token_id, role, NULL, NULL FROM gate_machine_token_legacy_roles
+    UNION ALL
+    SELECT 'machine_group', tg.token_id, CAST(g.name AS TEXT), NULL, NULL
+      FROM gate_machine_token_groups tg JOIN rbac_groups g ON g.id = {group}";
+
+const RECORDED: &str = "SELECT installed_on FROM _sqlx_migrations WHERE version = $1";
+
+const WRITES: &str = "
+    SELECT at_utc, written_by, application, relation, statement, change, subject, object
+      FROM gate_rbac_changes WHERE at_utc > $1 ORDER BY id";
+
+const JOINS: &str = "
+    SELECT CAST(a.id AS TEXT) AS id, a.event_type AS event_type, CAST(a.target_user_id AS TEXT) AS admin,
+           COALESCE(CAST(g.name AS TEXT), CAST(a.group_id AS TEXT)) AS \"group\",
+           CASE WHEN a.created_at_utc > $2 AND a.created_at_utc < $3 THEN a.created_at_utc END AS at
+      FROM rbac_grants_audit a LEFT JOIN rbac_groups g ON g.id = a.group_id
+     WHERE a.event_type IN ('grant', 'revoke') AND a.role_id IS NULL AND a.ticket_id IS NULL
+       AND a.expires_at_utc IS NULL AND (a.group_id IS NULL OR a.created_at_utc > $1)
+     ORDER BY a.created_at_utc, a.id";
+
+const SEALED: &str = "
+    SELECT event_type, occurred_at_utc, detail
+      FROM gate_audit_events
+     WHERE event_type IN ('flag_flipped', 'flag_promoted')
+        OR (event_type IN ('rbac_changed', 'access_request') AND occurred_at_utc > $1)
+     ORDER BY occurred_at_utc, sequence";
+
+const LIVE_TICKETS: &str = "
+    WITH every(id, user_id, role_id, ticket_id, customer_id, granted_at_utc, expires_at_utc, revoked_at_utc) AS (
+        SELECT CAST(id AS TEXT), CAST(user_id AS TEXT), CAST(role_id AS TEXT), CAST(ticket_id AS TEXT),
+               CAST(customer_id AS TEXT), granted_at_utc, expires_at_utc, revoked_at_utc
+          FROM rbac_ticket_grants";
+
+const ARCHIVED_TICKETS: &str = "
+        UNION ALL
+        SELECT id, user_id, role_id, ticket_id, CAST(customer_id AS TEXT), granted_at_utc, expires_at_utc, revoked_at_utc
+          FROM rbac_ticket_grants_archive";
+
+const TICKETS: &str = "
+    )
+    SELECT k.id AS id, k.user_id AS admin, CAST(r.name AS TEXT) AS role, k.ticket_id AS ticket, k.customer_id AS customer,
+           CASE WHEN k.granted_at_utc > $1 AND k.granted_at_utc < $2 THEN k.granted_at_utc END AS granted_at,
+           k.expires_at_utc IS NOT NULL AS is_limited,
+           CASE WHEN k.expires_at_utc > $1 AND k.expires_at_utc < $2 THEN k.expires_at_utc END AS ends,
+           k.revoked_at_utc IS NOT NULL AS is_revoked,
+           CASE WHEN k.revoked_at_utc > $1 AND k.revoked_at_utc < $2 THEN k.revoked_at_utc END AS revoked_at
+      FROM every k JOIN rbac_roles r ON CAST(r.id AS TEXT) = k.role_id
+     WHERE k.id IS NOT NULL AND k.user_id IS NOT NULL AND r.name IS NOT NULL
+       AND k.ticket_id IS NOT NULL AND k.customer_id IS NOT NULL
+     ORDER BY 2, 1";
+
+const USES: &str = "
+    SELECT actor_kind, actor_id, path, answer, CAST(SUM(count) AS BIGINT) AS count, MIN(hour_utc) AS first_hour,
+           MAX(last_seen_at_utc) AS last_seen
+      FROM gate_decisions
+     WHERE route = $1 AND method = $2 AND hour_utc >= $3 AND hour_utc < $4
+     GROUP BY actor_kind, actor_id, path, answer
+     ORDER BY actor_kind, actor_id, path, answer";
+
+const AUDITED: &str = "
+    SELECT event_type, actor_kind, actor_id, COUNT(*) AS count, MIN(occurred_at_utc) AS first_seen,
+           MAX(occurred_at_utc) AS last_seen
+      FROM gate_audit_events
+     WHERE event_type IN ('access_denied', 'break_glass_used') AND route = $1 AND method = $2
+       AND occurred_at_utc >= $3 AND occurred_at_utc < $4
+     GROUP BY event_type, actor_kind, actor_id
+     ORDER BY event_type, actor_kind, actor_id";
+
+const LOGGED: &str = "
+    SELECT gate, started_at_utc, complete_until_utc
+      FROM gate_evidence_marks
+     WHERE kind = 'decisions' AND complete_until_utc >= $1 AND started_at_utc < $2
+     ORDER BY started_at_utc, gate";
