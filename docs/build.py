@@ -93,7 +93,8 @@ def gate(*words: str) -> str:
 
 
 def subcommands(help_text: str) -> list[str]:
-    listed = help_text.partition("\nCommands:\n")[2].partition("\n\n")[0]
+    """What stands between the usage and the options, under one heading or several; arguments are in angle brackets."""
+    listed = help_text.partition("\nUsage: ")[2].partition("\nOptions:\n")[0]
     return [name for name in re.findall(r"(?m)^  ([a-z][a-z-]*) ", listed) if name != "help"]
 
 

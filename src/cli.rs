@@ -20,7 +20,6 @@ mod diff;
 mod doctor;
 mod drift;
 mod environment;
-mod examples;
 mod exec;
 mod explain;
 mod findings;
@@ -30,6 +29,7 @@ mod grant;
 mod grantors;
 mod group;
 mod healthcheck;
+mod help;
 mod history;
 mod import;
 mod kept;
@@ -61,12 +61,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 use ledger::Notary;
 use policy::mapping::Mapping;
 use store::{SharedStore, StoreError, StoreOptions};
 use workbench::report::style::{Colours, USUAL_COLUMNS, wrap_at};
 
+use self::help::Examples;
 use crate::settings::{DatabaseSetting, Environment, Settings};
 
 /// An authorization gateway in front of Console, a Flask admin app
@@ -81,120 +82,146 @@ struct Arguments {
 
 /// What most subcommands take. Flags override environment variables, which override the file.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 struct Common {
-    /// The settings file; without it, the defaults apply. Flags override environment variables, which override the file
-    #[arg(long, global = true, env = "CONSOLE_GATE_CONFIG")]
+    /// The settings file
+    #[arg(long, global = true, env = "CONSOLE_GATE_CONFIG", value_name = "FILE", hide_env_values = true)]
     config: Option<PathBuf>,
     /// The database: `sqlite:FILE` or `postgres://...`
-    #[arg(long, global = true, env = "CONSOLE_GATE_DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "CONSOLE_GATE_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     database: Option<String>,
-    /// The mapping file (routes.toml)
-    #[arg(long, global = true, env = "CONSOLE_GATE_MAPPING")]
+    /// The mapping, routes.toml
+    #[arg(long, global = true, env = "CONSOLE_GATE_MAPPING", value_name = "FILE", hide_env_values = true)]
     mapping: Option<PathBuf>,
-    /// The environment in which this gate runs
-    #[arg(long, global = true, env = "CONSOLE_GATE_ENVIRONMENT")]
+    /// development, staging, or production, where V2 is enforced only once it is promoted
+    #[arg(
+        long,
+        global = true,
+        env = "CONSOLE_GATE_ENVIRONMENT",
+        value_name = "NAME",
+        hide_env_values = true,
+        hide_possible_values = true
+    )]
     environment: Option<Environment>,
-    /// When to colour what is printed
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    /// When to use colours: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     color: Colours,
+    /// All of it as it was given, for `config show`, which names each source.
+    #[arg(skip)]
+    matches: Option<ArgMatches>,
 }
 
-// What `--help` prints for a subcommand is the doc comment of its own type: a doc comment here would replace it.
-#[derive(Debug, Subcommand)]
-enum Command {
-    Serve(serve::Serve),
-    Exec(exec::Exec),
-    Migrate(migrate::Migrate),
-    Adopt(adopt::Adopt),
-    Check(check::Check),
-    Doctor(doctor::Doctor),
-    Config(config::Config),
-    Diff(diff::Diff),
-    Coverage(coverage::Coverage),
-    Lint(lint::Lint),
-    Import(import::Import),
-    Drift(drift::Drift),
-    Soak(soak::Soak),
-    Explain(explain::Explain),
-    Who(who::Who),
-    Flag(flag::Flag),
-    Rollback(rollback::Rollback),
-    History(history::History),
-    Audit(audit::Audit),
-    Replay(replay::ReplayCommand),
-    Retention(retention::Retention),
-    Backup(backup::Backup),
-    Restore(backup::Restore),
-    Verify(verify::Verify),
-    Token(token::Token),
-    Admin(admin::Admin),
-    Group(group::Group),
-    Grantors(grantors::Grantors),
-    Grant(grant::Grant),
-    Ticket(ticket::Ticket),
-    Alert(alert::Alert),
-    Review(review::Review),
-    ChangeWindow(change_window::ChangeWindow),
-    Role(role::Role),
-    Backfill(backfill::Backfill),
-    Passkey(passkey::Passkey),
-    BreakGlass(break_glass::BreakGlass),
-    Promote(promote::Promote),
-    Keygen(keygen::Keygen),
-    Healthcheck(healthcheck::Healthcheck),
-    Completions(generate::Completions),
-    Man(generate::Man),
-    Demo(demo::Demo),
-}
-
-impl Command {
-    /// Whether it reads and prints, and changes nothing that a closed pipe could leave half done.
-    fn only_reads(&self) -> bool {
-        match self {
-            Command::Adopt(_)
-            | Command::Check(_)
-            | Command::Doctor(_)
-            | Command::Config(_)
-            | Command::Healthcheck(_)
-            | Command::Completions(_)
-            | Command::Diff(_)
-            | Command::Coverage(_)
-            | Command::Lint(_)
-            | Command::Explain(_)
-            | Command::Who(_)
-            | Command::Soak(_)
-            | Command::History(_)
-            | Command::Replay(_) => true,
-            Command::Drift(command) => command.only_reads(),
-            Command::Flag(command) => command.only_reads(),
-            Command::Token(command) => command.only_reads(),
-            Command::Admin(command) => command.only_reads(),
-            Command::Group(command) => command.only_reads(),
-            Command::Grantors(command) => command.only_reads(),
-            Command::Grant(command) => command.only_reads(),
-            Command::Ticket(command) => command.only_reads(),
-            Command::Alert(command) => command.only_reads(),
-            Command::Review(command) => command.only_reads(),
-            Command::ChangeWindow(command) => command.only_reads(),
-            Command::Role(command) => command.only_reads(),
-            Command::Backfill(command) => command.only_reads(),
-            Command::Passkey(command) => command.only_reads(),
-            Command::BreakGlass(command) => command.only_reads(),
-            Command::Promote(command) => command.only_reads(),
-            Command::Serve(_)
-            | Command::Exec(_)
-            | Command::Backup(_)
-            | Command::Restore(_)
-            | Command::Migrate(_)
-            | Command::Import(_)
-            | Command::Rollback(_)
-            | Command::Audit(_)
-            | Command::Retention(_)
-            | Command::Verify(_)
-            | Command::Keygen(_)
-            | Command::Man(_)
-            | Command::Demo(_) => false,
+/// Declares the subcommands: under a heading of `--help`, each with its file, its arguments, the function that runs it, and whether it
+/// only `reads` (prints, and changes nothing that a closed pipe could leave half done), `acts`, or `depends` on its arguments.
+macro_rules! commands {
+    ($($heading:literal { $($file:ident::{$name:ident, $run:ident} $kind:ident;)* })*) => {
+        // What `--help` prints for a subcommand is the doc comment of its own type: a doc comment here would replace it.
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($($name($file::$name),)*)*
         }
+
+        impl Command {
+            /// The headings of `--help`, each with the number of its subcommands, which follow each other.
+            const HEADINGS: &[(&str, usize)] = &[$(($heading, [$(stringify!($name)),*].len()),)*];
+
+            const EXAMPLES: &[Examples] = &[$($($file::EXAMPLES,)*)*];
+
+            fn only_reads(&self) -> bool {
+                match self {
+                    $($(Command::$name(command) => only_reads!($kind, command),)*)*
+                }
+            }
+
+            fn run(&self, common: &Common) -> anyhow::Result<Ended> {
+                match self {
+                    $($(Command::$name(command) => $file::$run(command, common),)*)*
+                }
+            }
+        }
+    };
+}
+
+macro_rules! only_reads {
+    (reads, $command:expr) => {{
+        let _ = $command;
+        true
+    }};
+    (acts, $command:expr) => {{
+        let _ = $command;
+        false
+    }};
+    (depends, $command:expr) => {
+        $command.only_reads()
+    };
+}
+
+commands! {
+    "Run the gate" {
+        serve::{Serve, run} acts;
+        exec::{Exec, run} acts;
+        demo::{Demo, run} acts;
+        migrate::{Migrate, run} acts;
+        adopt::{Adopt, run} reads;
+        doctor::{Doctor, run} reads;
+        config::{Config, run} reads;
+        healthcheck::{Healthcheck, run} reads;
+        backup::{Backup, backup} acts;
+        backup::{Restore, restore} acts;
+        keygen::{Keygen, run} acts;
+        generate::{Completions, completions} reads;
+        generate::{Man, man} acts;
+    }
+    "The mapping" {
+        check::{Check, run} reads;
+        diff::{Diff, run} reads;
+        explain::{Explain, run} reads;
+        coverage::{Coverage, run} reads;
+        lint::{Lint, run} reads;
+        import::{Import, run} acts;
+        history::{History, run} reads;
+        rollback::{Rollback, run} acts;
+    }
+    "The cutover" {
+        drift::{Drift, run} depends;
+        soak::{Soak, run} reads;
+        replay::{Replay, run} reads;
+        verify::{Verify, run} acts;
+        flag::{Flag, run} depends;
+        promote::{Promote, run} depends;
+        backfill::{Backfill, run} depends;
+    }
+    "People and grants" {
+        who::{Who, run} reads;
+        admin::{Admin, run} depends;
+        group::{Group, run} depends;
+        role::{Role, run} depends;
+        grantors::{Grantors, run} depends;
+        grant::{Grant, run} depends;
+        ticket::{Ticket, run} depends;
+        review::{Review, run} depends;
+        change_window::{ChangeWindow, run} depends;
+        passkey::{Passkey, run} depends;
+        break_glass::{BreakGlass, run} depends;
+        token::{Token, run} depends;
+    }
+    "The audit" {
+        audit::{Audit, run} acts;
+        retention::{Retention, run} acts;
+        alert::{Alert, run} depends;
     }
 }
 
@@ -215,6 +242,9 @@ enum Ended {
     Code(u8),
 }
 
+/// The width of `--help`, at most.
+const HELP_COLUMNS: usize = 80;
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let columns = columns();
@@ -224,12 +254,14 @@ pub fn main() -> ExitCode {
         Some(Colours::Never) => clap::ColorChoice::Never,
         _ => clap::ColorChoice::Auto,
     };
-    let matches = command().term_width(columns.unwrap_or(0)).color(color).get_matches();
-    let arguments = match Arguments::from_arg_matches(&matches) {
+    let matches =
+        command().term_width(columns.unwrap_or(HELP_COLUMNS).min(HELP_COLUMNS)).color(color).get_matches();
+    let mut arguments = match Arguments::from_arg_matches(&matches) {
         Ok(arguments) => arguments,
         Err(error) => error.format(&mut command()).exit(),
     };
     arguments.common.color.choose();
+    arguments.common.matches = Some(matches);
     if !matches!(arguments.command, Command::Serve(_) | Command::Exec(_) | Command::Demo(_)) {
         wrap_at(columns);
     }
@@ -243,52 +275,7 @@ pub fn main() -> ExitCode {
         // `console-gate diff ... | head` ends when the reader has seen enough, as other tools do.
         sigpipe::reset();
     }
-    let outcome = match &arguments.command {
-        Command::Serve(command) => serve::run(command, &arguments.common),
-        Command::Exec(command) => exec::run(command, &arguments.common),
-        Command::Migrate(command) => migrate::run(command, &arguments.common),
-        Command::Adopt(command) => adopt::run(command, &arguments.common),
-        Command::Check(command) => check::run(command, &arguments.common),
-        Command::Doctor(command) => doctor::run(command, &arguments.common),
-        Command::Config(command) => config::run(command, &arguments.common, &matches),
-        Command::Diff(command) => diff::run(command, &arguments.common),
-        Command::Coverage(command) => coverage::run(command, &arguments.common),
-        Command::Lint(command) => lint::run(command, &arguments.common),
-        Command::Import(command) => import::run(command),
-        Command::Drift(command) => drift::run(command, &arguments.common),
-        Command::Soak(command) => soak::run(command, &arguments.common),
-        Command::Explain(command) => explain::run(command, &arguments.common),
-        Command::Who(command) => who::run(command, &arguments.common),
-        Command::Flag(command) => flag::run(command, &arguments.common),
-        Command::Rollback(command) => rollback::run(command, &arguments.common),
-        Command::History(command) => history::run(command, &arguments.common),
-        Command::Audit(command) => audit::run(command, &arguments.common),
-        Command::Replay(command) => replay::run(command, &arguments.common),
-        Command::Retention(command) => retention::run(command, &arguments.common),
-        Command::Backup(command) => backup::backup(command, &arguments.common),
-        Command::Restore(command) => backup::restore(command, &arguments.common),
-        Command::Verify(command) => verify::run(command, &arguments.common),
-        Command::Token(command) => token::run(command, &arguments.common),
-        Command::Admin(command) => admin::run(command, &arguments.common),
-        Command::Group(command) => group::run(command, &arguments.common),
-        Command::Grantors(command) => grantors::run(command, &arguments.common),
-        Command::Grant(command) => grant::run(command, &arguments.common),
-        Command::Ticket(command) => ticket::run(command, &arguments.common),
-        Command::Alert(command) => alert::run(command, &arguments.common),
-        Command::Review(command) => review::run(command, &arguments.common),
-        Command::ChangeWindow(command) => change_window::run(command, &arguments.common),
-        Command::Role(command) => role::run(command, &arguments.common),
-        Command::Backfill(command) => backfill::run(command, &arguments.common),
-        Command::Passkey(command) => passkey::run(command, &arguments.common),
-        Command::BreakGlass(command) => break_glass::run(command, &arguments.common),
-        Command::Promote(command) => promote::run(command, &arguments.common),
-        Command::Keygen(command) => keygen::run(command),
-        Command::Healthcheck(command) => healthcheck::run(command, &arguments.common),
-        Command::Completions(command) => Ok(generate::completions(command)),
-        Command::Man(command) => generate::man(command),
-        Command::Demo(command) => demo::run(command),
-    };
-    match outcome {
+    match arguments.command.run(&arguments.common) {
         Ok(Ended::Clean) => ExitCode::SUCCESS,
         Ok(Ended::Findings) => ExitCode::from(1),
         Ok(Ended::Code(code)) => ExitCode::from(code),
@@ -299,9 +286,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command line with its examples.
+/// The command line with its examples, and its subcommands under headings.
 fn command() -> clap::Command {
-    examples::with_examples(Arguments::command())
+    help::arranged(Arguments::command())
 }
 
 /// The columns of standard output: those of the terminal, or what `COLUMNS` says; `None` where nothing is to be wrapped.

@@ -15,9 +15,24 @@ use store::access_grants::AccessGrant;
 use store::rbac_changes::RbacChange;
 
 use super::grant::in_short;
+use super::help::Examples;
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
 use crate::people::held::{Held, asked_for};
+
+pub(super) const EXAMPLES: Examples = &[
+    ("admin", &["console-gate --config gate.toml admin list"]),
+    (
+        "admin add",
+        &[
+            "console-gate --config gate.toml admin add admin-07 --email ann@example.org --group raxx-support-team",
+        ],
+    ),
+    ("admin disable", &["console-gate --config gate.toml admin disable admin-07 --reason 'left'"]),
+    ("admin enable", &["console-gate --config gate.toml admin enable admin-07"]),
+    ("admin list", &["console-gate --config gate.toml admin list --format json"]),
+    ("admin show", &["console-gate --config gate.toml admin show admin-07"]),
+];
 
 /// Add, disable, enable and show admins
 ///

@@ -10,8 +10,14 @@ use store::StoreOptions;
 use store::console::{Relations, Shown, SourceHints, propose};
 
 use super::console_files::{Names, python_files};
+use super::help::Examples;
 use super::{Common, Ended, announce, with_store};
 use crate::settings::Settings;
+
+pub(super) const EXAMPLES: Examples = &[(
+    "adopt",
+    &["console-gate --database postgres://localhost/console adopt --inspect --console-src ./console"],
+)];
 
 /// Propose how to read Console's tables
 ///

@@ -3,6 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use clap::{Args, Subcommand};
 
+use super::help::Examples;
 use super::time::days;
 use super::{Common, Ended, TextOrJson, announce, operator, with_store};
 use crate::alerts::Alert as Message;
@@ -10,7 +11,13 @@ use crate::clock::SystemClock;
 use crate::server;
 use crate::settings::secrets::alert_secrets;
 
-/// Send a test through each alert channel, and list the alerts that were sent or wait
+pub(super) const EXAMPLES: Examples = &[
+    ("alert", &["console-gate --config gate.toml alert test"]),
+    ("alert test", &["console-gate --config gate.toml alert test"]),
+    ("alert list", &["console-gate --config gate.toml alert list --days 30d"]),
+];
+
+/// Test the alert channels, and list sent and waiting alerts
 #[derive(Debug, Args)]
 pub(super) struct Alert {
     #[command(subcommand)]

@@ -8,7 +8,19 @@ use clap::{Args, Subcommand, ValueEnum};
 use store::audit::StoredEvent;
 use workbench::report::text::harmless;
 
+use super::help::Examples;
 use super::{Common, Ended, with_store};
+
+pub(super) const EXAMPLES: Examples = &[
+    ("audit", &["console-gate --config gate.toml audit tail"]),
+    ("audit tail", &["console-gate --config gate.toml audit tail --limit 100"]),
+    ("audit verify", &["console-gate --config gate.toml audit verify --checkpoints checkpoints.jsonl"]),
+    (
+        "audit export",
+        &["console-gate --config gate.toml audit export --since 2026-11-01 --until 2026-12-01 --format csv"],
+    ),
+    ("audit erase", &["console-gate --config gate.toml audit erase admin-07"]),
+];
 
 /// Read, verify and export the audit log
 #[derive(Debug, Args)]

@@ -8,12 +8,21 @@ use clap::Args;
 use ledger::event::Way;
 use serde_json::json;
 
+use super::help::Examples;
 use super::people::{self as shared, Judged};
 use super::{Common, Ended, TextOrJson, announce, checkpoint, diff, operator, with_notary, with_store};
 use crate::facts::registry::{LegacyAsArgument, legacy_as};
 use crate::people::backfill::{Applied, Backfill as Plan};
 use crate::people::{self, AdminTable, By, State, Terms, plan};
 use workbench::impact::text::View;
+
+pub(super) const EXAMPLES: Examples = &[(
+    "backfill",
+    &[
+        "console-gate --config gate.toml backfill --map ops=raxx-support-team --plan backfill.json",
+        "console-gate --config gate.toml backfill --apply backfill.json --reason 'cutover of S3'",
+    ],
+)];
 
 /// Put the holders of legacy roles into groups
 ///

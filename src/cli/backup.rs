@@ -11,8 +11,14 @@ use ledger::checkpoint::Checkpoint;
 use store::DatabaseUrl;
 use store::schema::backup::{self, Contents};
 
+use super::help::Examples;
 use super::{Common, Ended, announce};
 use crate::settings::Settings;
+
+pub(super) const EXAMPLES: Examples = &[
+    ("backup", &["console-gate --config gate.toml backup gate-2026-11-22.sqlite"]),
+    ("restore", &["console-gate --config gate.toml restore gate-2026-11-22.sqlite"]),
+];
 
 /// Copy the SQLite database into a file, while gates serve
 ///

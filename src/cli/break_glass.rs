@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use ledger::event::Way;
 use store::break_glass::StoredGlass;
 
+use super::help::Examples;
 use super::people;
 use super::settled::{wait, wait_and_report};
 use super::{Common, Ended, TextOrJson, announce, operator, with_notary, with_store};
@@ -17,7 +18,27 @@ use crate::people::record::ActorKind;
 use crate::server;
 use crate::settings::secrets::alert_secrets;
 
-/// List break-glass sessions, end one, close its review, and test that one could start
+pub(super) const EXAMPLES: Examples = &[
+    ("break-glass", &["console-gate --config gate.toml break-glass list"]),
+    ("break-glass list", &["console-gate --config gate.toml break-glass list --all"]),
+    (
+        "break-glass end",
+        &["console-gate --config gate.toml break-glass end 0199f3c2-7d1e-7cc0-8b1c-2f6d1f9b7a10"],
+    ),
+    (
+        "break-glass requests",
+        &["console-gate --config gate.toml break-glass requests 0199f3c2-7d1e-7cc0-8b1c-2f6d1f9b7a10"],
+    ),
+    (
+        "break-glass review",
+        &[
+            "console-gate --config gate.toml break-glass review 0199f3c2-7d1e-7cc0-8b1c-2f6d1f9b7a10 --comment 'as agreed'",
+        ],
+    ),
+    ("break-glass drill", &["console-gate --config gate.toml break-glass drill"]),
+];
+
+/// List, end and review break-glass sessions, or test a start
 ///
 /// A session is started with a passkey, at /api/rbac/break-glass/page.
 #[derive(Debug, Args)]

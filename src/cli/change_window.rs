@@ -5,11 +5,22 @@ use chrono::{TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use store::break_glass_scope::ChangeWindow as Window;
 
+use super::help::Examples;
 use super::time::{Until, until};
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::upkeep::glass_roles;
 
-/// Declare the time in which the roles of break-glass are changed, so that the change raises no alert
+pub(super) const EXAMPLES: Examples = &[
+    ("change-window", &["console-gate --config gate.toml change-window list"]),
+    (
+        "change-window open",
+        &["console-gate --config gate.toml change-window open --for 30m --reason 'new role, #1473'"],
+    ),
+    ("change-window close", &["console-gate --config gate.toml change-window close"]),
+    ("change-window list", &["console-gate --config gate.toml change-window list"]),
+];
+
+/// Announce a change of break-glass roles, so it raises no alert
 ///
 /// The roles of the group `break-glass`, with what they inherit and permit, are compared every night and at both ends of a
 /// window. A change outside of a window raises an alert.

@@ -31,12 +31,23 @@ use store::SharedStore;
 use workbench::report::style::{Style, columns};
 use workbench::report::{Finding, Format, Level, json, rules, sarif, text};
 
+use super::help::Examples;
 use super::{Common, with_store};
 use crate::facts::rolled_back::{RolledBack, rolled_back};
 use crate::facts::untimely;
 use crate::rbac_api;
 use crate::settings::Settings;
 use crate::settings::load::Looked;
+
+pub(super) const EXAMPLES: Examples = &[(
+    "check",
+    &[
+        "console-gate --config gate.toml check",
+        "console-gate check routes.toml --offline",
+        "console-gate check routes.toml --offline --format sarif",
+        "console-gate check routes.toml --fix",
+    ],
+)];
 
 /// Validate the settings and the mapping, like `nginx -t`
 ///

@@ -2,14 +2,27 @@
 
 mod show;
 
-use clap::{ArgMatches, Args, Subcommand};
+use clap::{Args, Subcommand};
 use policy::mapping::Mapping;
 
 use self::show::Show;
+use super::help::Examples;
 use super::{Common, Ended, announce};
 use crate::settings::Settings;
 
-/// Show the settings in force and where each comes from, and print the JSON Schemas of the files
+pub(super) const EXAMPLES: Examples = &[
+    ("config", &["console-gate --config gate.toml config show"]),
+    (
+        "config show",
+        &[
+            "console-gate --config gate.toml config show",
+            "console-gate --config gate.toml config show --format json",
+        ],
+    ),
+    ("config schema", &["console-gate config schema routes", "console-gate config schema gate"]),
+];
+
+/// Show the settings in force and their sources, or a JSON Schema
 #[derive(Debug, Args)]
 pub(super) struct Config {
     #[command(subcommand)]
@@ -36,9 +49,9 @@ enum File {
     Gate,
 }
 
-pub(super) fn run(command: &Config, common: &Common, matches: &ArgMatches) -> anyhow::Result<Ended> {
+pub(super) fn run(command: &Config, common: &Common) -> anyhow::Result<Ended> {
     match &command.action {
-        Action::Show(show) => show::run(show, common, matches),
+        Action::Show(show) => show::run(show, common),
         Action::Schema { file } => {
             let schema = match file {
                 File::Routes => Mapping::schema(),

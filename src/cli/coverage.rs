@@ -20,9 +20,15 @@ use workbench::report::{Finding, Format};
 use self::learned::Learned;
 use super::console_files::{Names, console_source};
 use super::findings::{outcome, print_findings};
+use super::help::Examples;
 use super::time::days;
 use super::{Common, Ended as Outcome, read_mapping, with_store};
 use crate::settings::Settings;
+
+pub(super) const EXAMPLES: Examples = &[(
+    "coverage",
+    &["console-gate coverage --console-src ./console", "console-gate --config gate.toml coverage --hits 14d"],
+)];
 
 /// Compare Console's routes with the mapping
 ///

@@ -19,10 +19,13 @@ use store::SharedStore;
 use store::control::RBAC_V2_FLAG;
 
 use self::folder::Folder;
-use super::{Ended, with_notary};
+use super::help::Examples;
+use super::{Common, Ended, with_notary};
 use crate::server::{self, Start};
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
+
+pub(super) const EXAMPLES: Examples = &[("demo", &["console-gate demo", "console-gate demo --port 9000"])];
 
 /// Run a complete demo without set-up
 ///
@@ -71,7 +74,7 @@ pub(super) struct Persona {
     what: String,
 }
 
-pub(super) fn run(demo: &Demo) -> anyhow::Result<Ended> {
+pub(super) fn run(demo: &Demo, _: &Common) -> anyhow::Result<Ended> {
     super::serve::start_log(super::serve::LogFormat::Text, None);
     let (folder, gate) = Folder::claim(demo.port, GATE_PORT)?;
     let admin = demo.admin_port.unwrap_or_else(|| folder::free_port(ADMIN_PORT));

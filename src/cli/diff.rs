@@ -17,12 +17,23 @@ use workbench::report::style::{Style, columns};
 use workbench::report::text::{harmless, wrapped};
 use workbench::report::{self, Format, Level, Location, sarif};
 
+use super::help::Examples;
 use super::{Common, Ended, read_mapping, with_store};
 use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 use crate::facts::rolled_back::RolledBack;
 use crate::facts::{self, Running};
 
-/// Show who gains and loses which route before you change the mapping
+pub(super) const EXAMPLES: Examples = &[(
+    "diff",
+    &[
+        "console-gate --config gate.toml diff",
+        "console-gate --config gate.toml diff routes.toml new.toml",
+        "console-gate --config gate.toml diff routes.toml --cluster S3=v2 --only losses",
+        "console-gate --config gate.toml diff routes.toml new.toml --admin admin-07",
+    ],
+)];
+
+/// Show who gains and loses which route by a mapping
 ///
 /// Compares access by admin and machine (from the database), by legacy role and by group, with the grants behind each
 /// change. Without OLD, the current mapping is the one that the gates on this database run. A new mode of a cluster counts:

@@ -19,11 +19,20 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use self::report::Report;
+use super::help::Examples;
 use super::{Common, Ended, TextOrJson};
 use crate::settings::secrets::Secrets;
 use crate::settings::{HOSTS_ARE_NEEDED, Settings};
 
-/// Check everything that a gate needs, and say what to do about what is wrong
+pub(super) const EXAMPLES: Examples = &[(
+    "doctor",
+    &[
+        "console-gate --config gate.toml doctor",
+        "console-gate --config gate.toml doctor --cookie - --bundle report.tar.gz",
+    ],
+)];
+
+/// Check everything that a gate needs, and how to mend it
 ///
 /// Looks at the settings, secrets, addresses, the gate that runs with these settings, database, schema and rights, Console's
 /// tables, sessions, Console itself, the mapping with everything that `check` finds, the flag, the audit, its mirror, the

@@ -12,10 +12,20 @@ use workbench::drift::{Disagreement, Key, SignOff, Situation};
 use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 
+use super::help::Examples;
 use super::{Common, Ended, TextOrJson, announce, kept, operator, with_notary, with_store};
 use crate::facts::registry::Registry;
 use crate::facts::{self, Running};
 use crate::settings::Settings;
+
+pub(super) const EXAMPLES: Examples = &[(
+    "drift",
+    &[
+        "console-gate --config gate.toml drift --cluster S3",
+        "console-gate --config gate.toml drift --explain d41d8cd98f00",
+        "console-gate --config gate.toml drift --sign-off d41d8cd98f00 --reason 'wanted, see #1473'",
+    ],
+)];
 
 /// List where the legacy gate and V2 disagreed in shadow mode
 ///

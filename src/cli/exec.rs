@@ -14,12 +14,21 @@ use zeroize::Zeroizing;
 
 use self::child::Console;
 use self::supervisor::{Stopped, Supervisor};
+use super::help::Examples;
 use super::serve::{self, LogFormat};
 use super::time::seconds;
 use super::{Common, Ended, keygen};
 use crate::server;
 use crate::settings::secrets::Secrets;
 use crate::settings::{Address, Settings};
+
+pub(super) const EXAMPLES: Examples = &[(
+    "exec",
+    &[
+        "console-gate --config gate.toml exec -- gunicorn app:app",
+        "console-gate --config gate.toml exec --listen 0.0.0.0:8080 -- uvicorn --uds {socket} app:app",
+    ],
+)];
 
 /// What a Unix socket's address has room for, with the byte that ends it.
 const MOST_SOCKET_BYTES: usize = 107;

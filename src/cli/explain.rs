@@ -15,6 +15,7 @@ use workbench::explanation::Explanation;
 use workbench::explanation::text::text;
 use workbench::report::style::Style;
 
+use super::help::Examples;
 use super::serve::flag_at_start;
 use super::{Common, Ended, TextOrJson, kept, with_store};
 use crate::clock::SystemClock;
@@ -22,6 +23,14 @@ use crate::facts::explanation::{Explainer, Whom};
 use crate::facts::{self, GateRuns, Running, WorkbenchError};
 use crate::freshness::{AccessResolver, Posture};
 use crate::settings::{Environment, Settings};
+
+pub(super) const EXAMPLES: Examples = &[(
+    "explain",
+    &[
+        "console-gate --config gate.toml explain GET /console/customers/ --as admin-07",
+        "console-gate --mapping routes.toml explain POST /console/orders/12/refund --group raxx-support-team",
+    ],
+)];
 
 /// Explain how a request is decided
 ///

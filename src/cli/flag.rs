@@ -6,9 +6,18 @@ use serde_json::json;
 use store::control::RBAC_V2_FLAG;
 use store::tickets::TICKET_GRANTS_FLAG;
 
+use super::help::Examples;
 use super::settled::wait_and_report;
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::Settings;
+
+pub(super) const EXAMPLES: Examples = &[(
+    "flag",
+    &[
+        "console-gate --config gate.toml flag rbac-v2 show",
+        "console-gate --config gate.toml flag rbac-v2 off",
+    ],
+)];
 
 /// Show or set a kill-switch
 ///

@@ -6,7 +6,13 @@ use anyhow::Context as _;
 use clap::Args;
 use clap_complete::Shell;
 
-use super::Ended;
+use super::help::Examples;
+use super::{Common, Ended};
+
+pub(super) const EXAMPLES: Examples = &[
+    ("completions", &["console-gate completions bash"]),
+    ("man", &["console-gate man /usr/local/share/man/man1"]),
+];
 
 const NAME: &str = "console-gate";
 
@@ -20,9 +26,9 @@ pub(super) struct Completions {
     shell: Shell,
 }
 
-pub(super) fn completions(command: &Completions) -> Ended {
+pub(super) fn completions(command: &Completions, _: &Common) -> anyhow::Result<Ended> {
     clap_complete::generate(command.shell, &mut super::command(), NAME, &mut std::io::stdout());
-    Ended::Clean
+    Ok(Ended::Clean)
 }
 
 /// Write a man page for each command into a folder
@@ -32,7 +38,7 @@ pub(super) struct Man {
     folder: PathBuf,
 }
 
-pub(super) fn man(command: &Man) -> anyhow::Result<Ended> {
+pub(super) fn man(command: &Man, _: &Common) -> anyhow::Result<Ended> {
     std::fs::create_dir_all(&command.folder).with_context(|| command.folder.display().to_string())?;
     clap_mangen::generate_to(super::command(), &command.folder)
         .with_context(|| command.folder.display().to_string())?;

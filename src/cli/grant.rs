@@ -6,11 +6,21 @@ use policy::rbac::grant::Origin;
 use store::access_grants::{AccessGrant, GrantsOf};
 use store::rbac_changes::RbacChange;
 
+use super::help::Examples;
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
 use crate::people::held::starts_later;
 
-/// List every grant with its origin and its end, and end one that has an end before its time
+pub(super) const EXAMPLES: Examples = &[
+    ("grant", &["console-gate --config gate.toml grant list --of admin-07"]),
+    ("grant list", &["console-gate --config gate.toml grant list --group night-shift --all"]),
+    (
+        "grant end",
+        &["console-gate --config gate.toml grant end 0199f3c2-7d1e-7cc0-8b1c-2f6d1f9b7a10 --reason 'done'"],
+    ),
+];
+
+/// List every grant with its origin and end, and end one early
 #[derive(Debug, Args)]
 pub(super) struct Grant {
     #[command(subcommand)]

@@ -4,10 +4,21 @@ use clap::{Args, Subcommand};
 use store::grantors::Target;
 use store::rbac_changes::RbacChange;
 
+use super::help::Examples;
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
 
-/// Say whose members may give a group or a role to others without holding it (docs/guards.md)
+pub(super) const EXAMPLES: Examples = &[
+    ("grantors", &["console-gate --config gate.toml grantors list"]),
+    (
+        "grantors add",
+        &["console-gate --config gate.toml grantors add --group night-shift team-leads --with-approval"],
+    ),
+    ("grantors remove", &["console-gate --config gate.toml grantors remove --group night-shift team-leads"]),
+    ("grantors list", &["console-gate --config gate.toml grantors list --format json"]),
+];
+
+/// Let a group's members give a group or role that they lack
 #[derive(Debug, Args)]
 pub(super) struct Grantors {
     #[command(subcommand)]

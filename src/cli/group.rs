@@ -11,12 +11,30 @@ use serde_json::json;
 use store::rbac_changes::{RbacChange, TimedGrant};
 
 use super::grant::in_short;
+use super::help::Examples;
 use super::people::{self, How};
 use super::time::{Until, until};
 use super::{Common, Ended, TextOrJson, with_store};
 use crate::people::held::{Held, asked_for};
 
-/// Create groups, put admins into them and take them out, and say which roles a group holds
+pub(super) const EXAMPLES: Examples = &[
+    ("group", &["console-gate --config gate.toml group list"]),
+    ("group create", &["console-gate --config gate.toml group create night-shift --role console-user"]),
+    (
+        "group add",
+        &["console-gate --config gate.toml group add night-shift admin-07 admin-12 --until 8h --dry-run"],
+    ),
+    ("group remove", &["console-gate --config gate.toml group remove night-shift admin-07"]),
+    ("group grant-role", &["console-gate --config gate.toml group grant-role night-shift console-user"]),
+    (
+        "group revoke-role",
+        &["console-gate --config gate.toml group revoke-role night-shift console-user --dry-run"],
+    ),
+    ("group list", &["console-gate --config gate.toml group list"]),
+    ("group show", &["console-gate --config gate.toml group show night-shift"]),
+];
+
+/// Create groups, and change their members and roles
 #[derive(Debug, Args)]
 pub(super) struct Group {
     #[command(subcommand)]

@@ -4,9 +4,18 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::help::Examples;
 use super::{Common, Ended};
 use crate::outbound::{Outbound, Request, Url};
 use crate::settings::Address;
+
+pub(super) const EXAMPLES: Examples = &[(
+    "healthcheck",
+    &[
+        "console-gate healthcheck",
+        "console-gate healthcheck --ready --admin unix:/run/console-gate/admin.sock",
+    ],
+)];
 
 /// For the whole exchange.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -13,8 +13,14 @@ use workbench::impact::text::View;
 use workbench::report::style::columns;
 use workbench::report::text::{harmless, wrapped};
 
+use super::help::Examples;
 use super::{Common, Ended, TextOrJson, diff, kept, people, with_store};
 use crate::facts::registry::Registry;
+
+pub(super) const EXAMPLES: Examples = &[(
+    "history",
+    &["console-gate --config gate.toml history", "console-gate --config gate.toml history --show 3f9a1c"],
+)];
 
 /// List activated and refused mappings
 ///

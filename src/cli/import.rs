@@ -9,9 +9,18 @@ use clap::Args;
 use console_source::import::import;
 use policy::mapping::Mapping;
 
-use super::Ended;
 use super::console_files::{GuardNames, Names, console_source};
+use super::help::Examples;
 use super::lint::summary;
+use super::{Common, Ended};
+
+pub(super) const EXAMPLES: Examples = &[(
+    "import",
+    &[
+        "console-gate import --console-src ./console --output routes.toml",
+        "console-gate import --console-src ./console --guard api_or_session=machine-or-session --guard login_required=session",
+    ],
+)];
 
 /// Write a first mapping from Console's source
 ///
@@ -32,7 +41,7 @@ pub(super) struct Import {
     force: bool,
 }
 
-pub(super) fn run(command: &Import) -> anyhow::Result<Ended> {
+pub(super) fn run(command: &Import, _: &Common) -> anyhow::Result<Ended> {
     let source = console_source(&command.console_src, Names::BelowFolder, &command.guards.guards())?;
     let import = import(&source);
     let mapping = Mapping::parse("the imported mapping", &import.text)?;

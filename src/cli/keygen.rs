@@ -8,9 +8,13 @@ use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use zeroize::Zeroizing;
 
-use super::Ended;
+use super::help::Examples;
+use super::{Common, Ended};
 
-/// Generate a key for CONSOLE_GATE_KEYS, CONSOLE_GATE_AUDIT_KEYS or CONSOLE_GATE_PROBE_KEYS
+pub(super) const EXAMPLES: Examples =
+    &[("keygen", &["console-gate keygen", "console-gate keygen --id 2026-11"])];
+
+/// Generate a key for assertions, the audit or probes
 ///
 /// Keys are known by their ids, so two keys must not have the same one.
 #[derive(Debug, Args)]
@@ -20,7 +24,7 @@ pub(super) struct Keygen {
     id: Option<String>,
 }
 
-pub(super) fn run(command: &Keygen) -> anyhow::Result<Ended> {
+pub(super) fn run(command: &Keygen, _: &Common) -> anyhow::Result<Ended> {
     if let Some(id) = &command.id {
         anyhow::ensure!(
             !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),

@@ -10,7 +10,10 @@ use workbench::report::Format;
 
 use super::console_files::{GuardNames, Names, console_source};
 use super::findings::{outcome, print_findings};
+use super::help::Examples;
 use super::{Common, Ended, read_mapping};
+
+pub(super) const EXAMPLES: Examples = &[("lint", &["console-gate lint --console-src ./console"])];
 
 /// Compare Console's `@require_role` sites with the mapping
 ///

@@ -11,7 +11,17 @@ use store::schema::migrations::progress::{Progress, listed};
 use store::schema::migrations::{MigrationTerms, Order, Plan, RolesChange, Seed};
 use store::schema::rights::Granting;
 
+use super::help::Examples;
 use super::{Common, Ended, announce, checkpoint, operator, watch, with_notary, with_store};
+
+pub(super) const EXAMPLES: Examples = &[(
+    "migrate",
+    &[
+        "console-gate --database sqlite:gate.sqlite migrate --seed rbac-v2",
+        "console-gate migrate --plan",
+        "console-gate migrate --grant-to console_gate",
+    ],
+)];
 
 /// Update the database schema and report what was done
 ///

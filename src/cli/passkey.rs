@@ -4,10 +4,21 @@ use chrono::Utc;
 use clap::{Args, Subcommand};
 use store::passkeys::StoredPasskey;
 
+use super::help::Examples;
 use super::{Common, Ended, TextOrJson, announce, operator, with_notary, with_store};
 use crate::passkeys::{self, Asking};
 
-/// Invite an admin to register a first passkey, list passkeys, and revoke them
+pub(super) const EXAMPLES: Examples = &[
+    ("passkey", &["console-gate --config gate.toml passkey list"]),
+    ("passkey invite", &["console-gate --config gate.toml passkey invite admin-07"]),
+    ("passkey list", &["console-gate --config gate.toml passkey list --of admin-07"]),
+    (
+        "passkey revoke",
+        &["console-gate --config gate.toml passkey revoke 0199f3c2-7d1e-7cc0-8b1c-2f6d1f9b7a10"],
+    ),
+];
+
+/// Invite admins to register passkeys, list and revoke them
 ///
 /// A passkey is what a break-glass session is started with. The gate keeps public keys alone.
 #[derive(Debug, Args)]

@@ -5,9 +5,18 @@ use clap::Args;
 use ledger::AuditEvent;
 use store::control::RBAC_V2_FLAG;
 
+use super::help::Examples;
 use super::settled::{wait, wait_and_report};
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::settings::{Environment, Settings};
+
+pub(super) const EXAMPLES: Examples = &[(
+    "promote",
+    &[
+        "console-gate --config gate.toml promote --environment production",
+        "console-gate --config gate.toml promote --list",
+    ],
+)];
 
 /// Promote a flag to an environment, or withdraw its promotion
 ///

@@ -9,11 +9,15 @@ use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use policy::rbac::census::CallerKind;
 use store::SharedStore;
-use workbench::replay::{Because, Changed, Recorded, Replay, replay};
+use workbench::replay::{self, Because, Changed, Recorded, replay};
 
+use super::help::Examples;
 use super::time::past;
 use super::{Common, Ended, TextOrJson, kept, read_mapping, with_store};
 use crate::facts::registry::Registry;
+
+pub(super) const EXAMPLES: Examples =
+    &[("replay", &["console-gate --config gate.toml --mapping new.toml replay --since 2026-11-01"])];
 
 /// Decide recorded requests again with a candidate mapping
 ///
@@ -21,7 +25,7 @@ use crate::facts::registry::Registry;
 /// grants. Bodies, and callers of unmapped paths, are not recorded: results that depend on them are reported as
 /// possible. Exits 1 if the mapping changes, or may change, the result of a request.
 #[derive(Debug, Args)]
-pub(super) struct ReplayCommand {
+pub(super) struct Replay {
     /// Start of the period: `2026-11-01`, `2026-11-01T06:00:00Z`, or how long ago: `7d`
     #[arg(long, value_parser = past)]
     since: DateTime<Utc>,
@@ -30,7 +34,7 @@ pub(super) struct ReplayCommand {
     format: TextOrJson,
 }
 
-pub(super) fn run(command: &ReplayCommand, common: &Common) -> anyhow::Result<Ended> {
+pub(super) fn run(command: &Replay, common: &Common) -> anyhow::Result<Ended> {
     let settings = common.settings()?;
     let candidate = read_mapping(&settings.mapping.file)?;
     with_store(&settings, async |store| {
@@ -78,7 +82,7 @@ async fn recorded(store: &SharedStore, since: DateTime<Utc>) -> anyhow::Result<V
     Ok(recorded)
 }
 
-fn print_text(replay: &Replay, since: DateTime<Utc>) {
+fn print_text(replay: &replay::Replay, since: DateTime<Utc>) {
     println!(
         "{} request(s) by {} caller(s) since {}",
         replay.requests,

@@ -3,8 +3,12 @@
 use chrono::Utc;
 use clap::Args;
 
+use super::help::Examples;
 use super::{Common, Ended, announce, operator, with_notary};
 use crate::upkeep::retention;
+
+pub(super) const EXAMPLES: Examples =
+    &[("retention", &["console-gate --config gate.toml retention --dry-run"])];
 
 /// Delete records past their retention period
 ///

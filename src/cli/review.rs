@@ -6,13 +6,26 @@ use serde_json::json;
 use store::SharedStore;
 use store::reviews::{Review as Stored, ReviewItem};
 
+use super::help::Examples;
 use super::settled::wait_and_report;
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::facts;
 use crate::reviews;
 use crate::server;
 
-/// Review who holds what: open a review, decide about each grant, close it
+pub(super) const EXAMPLES: Examples = &[
+    ("review", &["console-gate --config gate.toml review show"]),
+    ("review open", &["console-gate --config gate.toml review open"]),
+    ("review list", &["console-gate --config gate.toml review list"]),
+    ("review show", &["console-gate --config gate.toml review show --undecided"]),
+    (
+        "review decide",
+        &["console-gate --config gate.toml review decide revoke 17 18 --comment 'not used since May'"],
+    ),
+    ("review close", &["console-gate --config gate.toml review close 0199f3c2-7d1e-7cc0-8b1c-2f6d1f9b7a10"]),
+];
+
+/// Review grants: open a review, decide each, close it
 ///
 /// A review has an item for each grant, with the roles that it brings and when one of them was used last (from the decision
 /// log). Nobody decides about grants of their own. docs/access-reviews.md

@@ -4,8 +4,22 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use store::rbac_changes::RbacChange;
 
+use super::help::Examples;
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
+
+pub(super) const EXAMPLES: Examples = &[
+    ("role", &["console-gate --config gate.toml role list"]),
+    (
+        "role create",
+        &["console-gate --config gate.toml role create refunder --inherits console-user --permission refund"],
+    ),
+    ("role inherit", &["console-gate --config gate.toml role inherit refunder console-user"]),
+    ("role disinherit", &["console-gate --config gate.toml role disinherit refunder console-user --dry-run"]),
+    ("role permit", &["console-gate --config gate.toml role permit refunder refund --create"]),
+    ("role forbid", &["console-gate --config gate.toml role forbid refunder refund"]),
+    ("role list", &["console-gate --config gate.toml role list"]),
+];
 
 /// Create roles, and say what they inherit and permit
 #[derive(Debug, Args)]

@@ -14,8 +14,17 @@ use store::SharedStore;
 use store::mappings::NewPin;
 
 use self::plan::Plan;
+use super::help::Examples;
 use super::{Common, Ended, operator_here, with_notary};
 use crate::activation::agreement::{self, Goal};
+
+pub(super) const EXAMPLES: Examples = &[(
+    "rollback",
+    &[
+        "console-gate --config gate.toml rollback --to 3f9a1c",
+        "console-gate --config gate.toml rollback --release",
+    ],
+)];
 
 /// Longer than the lease of a gate that is silent, and than any gate takes to look.
 const PATIENCE: Duration = Duration::from_secs(15);

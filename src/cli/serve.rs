@@ -6,6 +6,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use workbench::report::style::Style;
 
+use super::help::Examples;
 use super::overrides::Overrides;
 use super::{Common, Ended};
 use crate::logged::KeepRecent;
@@ -14,6 +15,15 @@ use crate::server::{self, Start};
 use crate::settings::secrets::Secrets;
 use crate::settings::{HOSTS_ARE_NEEDED, Settings};
 use crate::version::version;
+
+pub(super) const EXAMPLES: Examples = &[(
+    "serve",
+    &[
+        "console-gate --config /etc/console-gate/gate.toml serve",
+        "console-gate serve --listen 0.0.0.0:8080 --upstream unix:/run/console/console.sock",
+        "console-gate --config gate.toml serve --upgrade",
+    ],
+)];
 
 /// Run the gate
 #[derive(Debug, Args)]

@@ -7,8 +7,11 @@ use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 use workbench::soak::{ClusterState, Readiness, text};
 
+use super::help::Examples;
 use super::{Common, Ended, TextOrJson, kept, with_store};
 use crate::facts::{self, GateRuns};
+
+pub(super) const EXAMPLES: Examples = &[("soak", &["console-gate --config gate.toml soak --cluster S3"])];
 
 /// Report whether a cluster in shadow is ready for V2
 ///

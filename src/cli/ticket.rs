@@ -10,6 +10,7 @@ use store::access_grants::GrantsOf;
 use store::rbac_changes::{RbacChange, TicketEnd, TicketGrant};
 
 use super::grant::in_words;
+use super::help::Examples;
 use super::people::{self, How};
 use super::time::{Until, until};
 use super::{Common, Ended, TextOrJson, announce, with_notary, with_store};
@@ -21,7 +22,20 @@ use crate::settings::secrets::freescout_key;
 use crate::tickets::{Tickets, must_be_open};
 use policy::rbac::grant::Origin;
 
-/// Grant a role for one ticket and one customer, and end such grants
+pub(super) const EXAMPLES: Examples = &[
+    ("ticket", &["console-gate --config gate.toml ticket list"]),
+    (
+        "ticket grant",
+        &[
+            "console-gate --config gate.toml ticket grant admin-07 customer-reader --ticket 4711 --customer 12 --until 8h",
+        ],
+    ),
+    ("ticket end", &["console-gate --config gate.toml ticket end 0199f3c2-7d1e-7cc0-8b1c-2f6d1f9b7a10"]),
+    ("ticket list", &["console-gate --config gate.toml ticket list --ticket 4711"]),
+    ("ticket check", &["console-gate --config gate.toml ticket check --end"]),
+];
+
+/// Grant a role for one ticket and customer, and end such grants
 ///
 /// A grant counts only for requests that name its ticket and its customer, on rows with `ticket`, and ends with the ticket.
 #[derive(Debug, Args)]

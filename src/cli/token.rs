@@ -14,12 +14,29 @@ use policy::rbac::census::{CallerKind, Person};
 use store::SharedStore;
 use store::tokens::NewToken;
 
+use super::help::Examples;
 use super::people;
 use super::settled::wait_and_report;
 use super::time::days;
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::people::apart::Known;
 use crate::settings::Settings;
+
+pub(super) const EXAMPLES: Examples = &[
+    ("token", &["console-gate --config gate.toml token list"]),
+    (
+        "token create",
+        &["console-gate --config gate.toml token create raptor --group raptor-machines --days 90d"],
+    ),
+    (
+        "token enroll",
+        &["console-gate --config gate.toml token enroll --name raptor --sha256 \
+             9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    ),
+    ("token rotate", &["console-gate --config gate.toml token rotate raptor"]),
+    ("token revoke", &["console-gate --config gate.toml token revoke raptor"]),
+    ("token list", &["console-gate --config gate.toml token list"]),
+];
 
 /// Create, enroll, rotate, revoke and list machine tokens
 #[derive(Debug, Args)]

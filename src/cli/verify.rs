@@ -15,12 +15,21 @@ use policy::ids::{Epoch, MappingSha256};
 use store::SharedStore;
 use workbench::verify::plan;
 
+use super::help::Examples;
 use super::{Common, Ended, TextOrJson, kept, with_store};
 use crate::outbound::Url;
 use ask::Asker;
 use people::People;
 use report::{CaseResult, Report};
 use through::{Cookie, Sender, Through};
+
+pub(super) const EXAMPLES: Examples = &[(
+    "verify",
+    &[
+        "console-gate --config gate.toml verify --gate http://127.0.0.1:8080",
+        "console-gate --config gate.toml verify --gate http://127.0.0.1:8080 --cluster S3 --report verified.json",
+    ],
+)];
 
 /// Test every route of a running gate
 ///

@@ -11,12 +11,22 @@ use workbench::who::text::{in_seconds, notes, text, through};
 use workbench::who::{Interval, Period};
 
 use super::audit::export::{cell, line};
+use super::help::Examples;
 use super::serve::flag_at_start;
 use super::time::time;
 use super::{Common, Ended, read_mapping, with_store};
 use crate::facts::who::{Answer, Asked, Did, Use, could, did};
 use crate::freshness::Posture;
 use crate::settings::Environment;
+
+pub(super) const EXAMPLES: Examples = &[(
+    "who",
+    &[
+        "console-gate --config gate.toml who GET /secrets",
+        "console-gate --config gate.toml who GET /secrets --at 2026-11-17T06:00:00Z",
+        "console-gate --config gate.toml who GET /secrets --from 2026-11-01 --to 2026-12-01 --did --format csv",
+    ],
+)];
 
 /// Show who could make a request, at a time or in a period
 ///

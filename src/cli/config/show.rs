@@ -61,16 +61,18 @@ struct Setting {
     there: Option<bool>,
 }
 
-pub(super) fn run(command: &Show, common: &Common, matches: &ArgMatches) -> anyhow::Result<Ended> {
+pub(super) fn run(command: &Show, common: &Common) -> anyhow::Result<Ended> {
     let looked = common.config.as_deref().map(Settings::look).transpose()?.unwrap_or_default();
     let settings = command.overrides.settings(common)?;
     let mut leaves = Vec::new();
     collect(serde_json::to_value(&settings)?, String::new(), &mut leaves);
-    let matches = deepest(matches);
+    let matches = common.matches.as_ref().map(deepest);
     let settings: Vec<Setting> = leaves
         .into_iter()
         .map(|(key, value)| {
-            let source = overriding(&key, matches).unwrap_or_else(|| in_files(&key, &looked));
+            let source = matches
+                .and_then(|matches| overriding(&key, matches))
+                .unwrap_or_else(|| in_files(&key, &looked));
             let there = there(&key, &value);
             Setting { value, source, there, key }
         })
