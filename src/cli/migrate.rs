@@ -119,8 +119,8 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
     })
 }
 
-/// The number of the migration from which on gates seal each grant with its content.
-const SEALING: &str = "0350";
+/// The number of the migration from which on gates seal each grant with its content: the first.
+const SEALING: &str = "0400";
 
 /// How many rows of grants there are from before.
 async fn unsealed(store: &SharedStore) -> anyhow::Result<serde_json::Value> {

@@ -40,34 +40,6 @@ impl Database {
         Database::open(&Postgres::shared().copy(&template().key(), template().migrate)).await
     }
 
-    /// A SQLite file that the last release before the gate's tables had a place of their own has migrated.
-    pub(crate) async fn earlier_sqlite() -> Database {
-        Database::empty_sqlite().await.migrated_before().await
-    }
-
-    /// The same on Postgres.
-    pub(crate) async fn earlier_postgres() -> Database {
-        Database::empty_postgres().await.migrated_before().await
-    }
-
-    async fn migrated_before(self) -> Database {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        for file in std::fs::read_dir(repository(self.migrations())).expect("the migrations are there") {
-            let file = file.expect("a readable folder");
-            let name = file.file_name().into_string().expect("an ASCII name");
-            if name.starts_with('0') && name.ends_with(".sql") && *name < *"0200" {
-                std::fs::copy(file.path(), folder.path().join(name)).expect("a file that can be copied");
-            }
-        }
-        let files = sqlx::migrate::Migrator::new(folder.path()).await.expect("migrations");
-        match &self.raw {
-            Raw::Sqlite(pool) => files.run(pool).await,
-            Raw::Postgres(pool) => files.run(pool).await,
-        }
-        .expect("an empty database can be migrated");
-        self
-    }
-
     /// The folder of the migrations.
     pub(crate) fn migrations(&self) -> &'static str {
         if self.is_postgres() { "migrations/postgres" } else { "migrations/sqlite" }

@@ -1,14 +1,9 @@
 //! Bringing an empty database up to date, and saying what was done.
 
 use store::StoreError;
-use store::decisions::DecisionRecord;
-use store::evidence::EvidenceKind::{Decisions, Drift};
 use store::schema::migrations::Seed;
 
-use crate::database::{Database, literal, noon, repository};
-use crate::decisions::decision;
-use crate::drift::{BOUND, disagreement};
-use crate::evidence::mark;
+use crate::database::{Database, repository};
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
 const TABLES: [&str; 61] = [
@@ -75,8 +70,8 @@ const TABLES: [&str; 61] = [
     "_sqlx_migrations",
 ];
 
-/// `0012_rbac_core.sql` as a report names it: `0012 rbac core`.
-fn all_files(database: &Database) -> Vec<String> {
+/// `0400_baseline.sql` as a report names it: `0400 baseline`.
+fn files(database: &Database) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(repository(database.migrations()))
         .expect("the migrations are there")
         .map(|entry| entry.expect("a readable folder").file_name().into_string().expect("an ASCII name"))
@@ -85,17 +80,6 @@ fn all_files(database: &Database) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-/// The files of a new database: the baseline, and what came after it.
-fn files(database: &Database) -> Vec<String> {
-    let later = all_files(database).into_iter().filter(|name| **name > *"0201");
-    std::iter::once("0200 baseline".to_owned()).chain(later).collect()
-}
-
-/// The files since the release before the gate's tables had a place of their own.
-fn since(database: &Database) -> Vec<String> {
-    all_files(database).into_iter().filter(|name| **name > *"0200").collect()
 }
 
 async fn an_empty_database_gets_everything(database: &Database) {
@@ -137,12 +121,12 @@ async fn a_second_run_brings_no_removed_edge_back(database: &Database) {
 
 async fn an_applied_file_that_was_edited_is_refused(database: &Database) {
     let other = if database.is_postgres() { r"'\x00'" } else { "x'00'" };
-    database.execute(&format!("UPDATE _sqlx_migrations SET checksum = {other} WHERE version = 200")).await;
+    database.execute(&format!("UPDATE _sqlx_migrations SET checksum = {other} WHERE version = 400")).await;
     let before = database.everything().await;
 
     match database.store.migrate().await {
         Err(StoreError::Schema(message)) => {
-            assert_eq!(message, "migration 0200 was applied from a file with other contents");
+            assert_eq!(message, "migration 0400 was applied from a file with other contents");
         }
         other => panic!("{other:?}"),
     }
@@ -153,7 +137,7 @@ async fn a_schema_from_a_newer_gate_is_refused(database: &Database) {
     database
         .execute(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             SELECT 9000, 'from the future', success, checksum, 1 FROM _sqlx_migrations WHERE version = 200",
+             SELECT 9000, 'from the future', success, checksum, 1 FROM _sqlx_migrations WHERE version = 400",
         )
         .await;
     let before = database.everything().await;
@@ -180,56 +164,34 @@ async fn a_schema_from_a_newer_gate_is_refused(database: &Database) {
 
 /// As after an older gate: only what is missing is applied, and only that is reported.
 async fn only_what_is_missing_is_applied(database: &Database) {
-    database.execute("DROP TABLE gate_drift_events; DELETE FROM _sqlx_migrations WHERE version = 103").await;
-    let missing = [vec!["0103 gate drift".to_owned()], since(database)].concat();
+    database.execute("DELETE FROM _sqlx_migrations WHERE version > 400").await;
+    let missing = files(database).split_off(1);
     assert_eq!(database.store.pending_migrations().await.unwrap(), missing);
 
     let report = database.store.migrate().await.unwrap();
 
     assert_eq!(report.applied, missing);
-    assert_eq!(report.already_applied, all_files(database).len() - missing.len());
-    assert!(report.created_tables.contains(&"gate_drift_events".to_owned()), "{report:?}");
-    assert!(!report.created_tables.contains(&"gate_decisions".to_owned()), "{report:?}");
+    assert_eq!(report.already_applied, 1);
+    assert_eq!(report.created_tables, Vec::<String>::new());
     assert_eq!(report.adopted_tables, Vec::<String>::new(), "the tables are the gate's own by now");
 }
 
-/// Evidence from before rows were known by a hash stays, and goes on counting.
-async fn evidence_from_before_has_a_key_of_its_own(database: &Database) {
-    let before = |file: &str| {
-        std::fs::read_to_string(repository(database.migrations()).join(file)).expect("a migration")
-    };
-    database.execute("DROP TABLE gate_decisions; DROP TABLE gate_drift_events").await;
-    database.execute("DELETE FROM _sqlx_migrations WHERE version = 115").await;
-    for file in ["0103_gate_drift.sql", "0113_gate_decisions.sql"] {
-        database.execute(&before(file)).await;
-    }
-    let hour = literal(DecisionRecord::hour_of(noon()));
-    for path in ["/x/1", "/x/2"] {
-        database
-            .execute(&format!(
-                "INSERT INTO gate_decisions (hour_utc, method, path, route, cluster, gate, actor_kind, actor_id, answer,
-                                             mapping_sha256, count, last_seen_at_utc)
-                 VALUES ({hour}, 'GET', '{path}', 'GET /x/<id>', 'S1', 'shadow', 'admin', 'anna', 'allow', 'm', 2,
-                         {hour});
-                 INSERT INTO gate_drift_events (id, cluster, route, method, actor_kind, actor_id, direction,
-                                                legacy_answer, v2_answer, reason, mapping_sha256)
-                 VALUES ('{path}', 'S2', '{path}', 'GET', 'admin', 'anna', 'would_newly_deny', 'allow', 'deny', 'r', 'm')"
-            ))
-            .await;
-    }
-    let applied = database.store.migrate().await.unwrap().applied;
-    assert_eq!(applied, [vec!["0115 gate evidence keys".to_owned()], since(database)].concat());
-    database.store.log_decisions(&[decision("/x/1", noon(), 3)], &mark(Decisions)).await.unwrap();
-    database.store.record_drift(&[disagreement("/x/1", 1)], BOUND, &mark(Drift)).await.unwrap();
-    let decisions = database.store.decisions(DecisionRecord::hour_of(noon())).await.unwrap();
-    let counts: Vec<_> = decisions.iter().map(|row| (row.path.as_str(), row.count)).collect();
-    assert_eq!(counts, [("/x/1", 5), ("/x/2", 2)]);
-    assert_eq!(database.store.drift().await.unwrap().len(), 3);
+/// No file leads from the schemas of builds before the first release, so nothing is tried.
+async fn a_schema_from_before_the_first_release_is_refused(database: &Database) {
     database
-        .execute("INSERT INTO admins (id, email) VALUES ('anna', 'a@example.org'); DELETE FROM admins")
+        .execute("UPDATE _sqlx_migrations SET version = 200, description = 'baseline' WHERE version = 400")
         .await;
-    assert_eq!(database.number("SELECT count(*) FROM gate_decisions").await, 0);
-    assert_eq!(database.number("SELECT count(*) FROM gate_drift_events").await, 0);
+    let before = database.everything().await;
+    match database.store.migrate().await {
+        Err(StoreError::Schema(message)) => {
+            assert!(
+                message.starts_with("a build before the first release migrated it (0200 baseline)"),
+                "{message}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(database.everything().await, before);
 }
 
 /// All succeed, and among them each file is applied, and reported, exactly once.
@@ -258,14 +220,11 @@ on_both!(
     a_second_run_brings_no_removed_edge_back,
     an_applied_file_that_was_edited_is_refused,
     a_schema_from_a_newer_gate_is_refused,
+    a_schema_from_before_the_first_release_is_refused,
+    only_what_is_missing_is_applied,
 );
 on_both!(
     from empty_sqlite, empty_postgres:
     an_empty_database_gets_everything,
     several_gates_migrate_at_once,
-);
-on_both!(
-    from earlier_sqlite, earlier_postgres:
-    evidence_from_before_has_a_key_of_its_own,
-    only_what_is_missing_is_applied,
 );

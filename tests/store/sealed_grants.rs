@@ -51,7 +51,7 @@ async fn sealing_begins(database: &Database) {
     let counts = database.store.unsealed_grants().await.unwrap();
     let unsealed: serde_json::Map<_, _> =
         counts.into_iter().map(|(table, count)| (table.to_owned(), count.into())).collect();
-    let (migrations, by) = (vec!["0350 gate audit subjects".to_owned()], "olga".to_owned());
+    let (migrations, by) = (vec!["0400 baseline".to_owned()], "olga".to_owned());
     let event = AuditEvent::MigrationApplied { migrations, unsealed: Some(unsealed.into()), by };
     database.store.record(&notary().note(event.into_record(noon()))).await.unwrap();
 }

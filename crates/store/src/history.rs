@@ -11,7 +11,7 @@ use crate::rbac_changes::StoredWrite;
 use crate::{Store, StoreError};
 
 /// The migration whose triggers record what others write.
-const RECORDING: i64 = 210;
+const RECORDING: i64 = 401;
 
 /// A fact about an admin or a machine token, as of now; over or not.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]

@@ -173,7 +173,7 @@ pub struct NewPin {
 /// that it replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
-    /// Empty where nobody has ordered anything, and for a pin from before 0121.
+    /// Empty until a first rollback.
     pub id: PinId,
     /// `None`: the files decide.
     pub sha256: Option<MappingSha256>,

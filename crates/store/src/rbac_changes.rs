@@ -1,7 +1,7 @@
 //! Changes of who holds what: memberships, group roles, roles and their edges, and the admins themselves.
 //!
 //! A change is sealed in the gate's audit first, then recorded in `rbac_grants_audit`, then made, all in one
-//! transaction and as of the epoch at which it was computed. Writes of others are recorded by trigger (migration 0210).
+//! transaction and as of the epoch at which it was computed. Writes of others are recorded by trigger (migration 0401).
 
 mod columns;
 mod effect;

@@ -33,5 +33,4 @@ DELETE FROM rbac_roles
  WHERE name IN ('antlers-audit-self', 'raptor-audit-support', 'raptor-audit-admin', 'raptor-audit-compliance');
 DELETE FROM console_flag_promotions WHERE flag = 'FLAG_RBAC_V2' AND promoted_by = 'migration';
 
-DELETE FROM _sqlx_migrations
- WHERE version = CASE WHEN EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = 21) THEN 21 ELSE 200 END;
+DELETE FROM _sqlx_migrations WHERE version = 400;

@@ -16,7 +16,7 @@ pub(super) async fn erase_rbac_writes(connection: &mut Connection, actor_id: &st
 const ERASE_BLOCK: &str = "
     DELETE FROM gate_blocked_admins
      WHERE admin_id = $1 AND EXISTS (SELECT 1 FROM gate_pending_erasures p WHERE p.actor_id = $1)";
-/// What is asked for may go (migration 0210).
+/// What is asked for may go (migration 0400).
 const ASK: &str =
     "INSERT INTO gate_pending_erasures (actor_id) VALUES ($1) ON CONFLICT (actor_id) DO NOTHING";
 const ERASE_WRITES: &str =

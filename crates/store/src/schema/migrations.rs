@@ -1,7 +1,6 @@
 //! Bringing a schema up to date, and saying what was done.
 //!
-//! A database that no gate has migrated gets the [baseline](Releases) and what came after it; one that an earlier release
-//! has migrated gets the files that it lacks, and a test compares where both end. Everything is checked before the first
+//! A database gets the files that it lacks, from the baseline on. Everything is checked before the first
 //! statement ([`preflight`]). Nothing of Console's is changed but its triggers ([`triggers`]), and rows only where
 //! somebody asks for a [`Seed`]. On Postgres, where others work on the same tables, [`patience`] waits for locks in turns.
 
@@ -31,7 +30,7 @@ use crate::{Store, StoreError};
 /// What a migration run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MigrationReport {
-    /// Files that were applied now, `0012 rbac core`.
+    /// Files that were applied now, `0400 baseline`.
     pub applied: Vec<String>,
     /// How many had been applied before.
     pub already_applied: usize,
@@ -50,7 +49,7 @@ pub struct MigrationReport {
 /// How a schema differs from the one that this release knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchemaState {
-    /// Migrations that are not applied, `0012 rbac core`.
+    /// Migrations that are not applied, `0400 baseline`.
     pub pending: Vec<String>,
     /// Migrations that are applied and that this release does not have.
     pub unknown: Vec<UnknownMigration>,
@@ -264,7 +263,7 @@ impl Store {
         .await
     }
 
-    /// The migrations that are not applied, `0012 rbac core`; empty when the schema is current.
+    /// The migrations that are not applied, `0400 baseline`; empty when the schema is current.
     ///
     /// # Errors
     ///
@@ -291,44 +290,30 @@ fn ledger_rows(ledger: &str, applied: &str) -> String {
     )
 }
 
-/// The first version since the gate's tables have a schema of their own.
-const FIRST_OF_ITS_OWN: i64 = 200;
-
 /// The last version that a seed comes after.
-const BEFORE_THE_SEED: i64 = 201;
+const BEFORE_THE_SEED: i64 = 400;
 
 fn label(version: i64, description: &str) -> String {
     format!("{version:04} {description}")
 }
 
-/// The files of this release: all since the first for a database that an earlier release has migrated, and the one that
-/// replaces 0001 to 0200 in a new one. Files after 0200 belong to both.
-struct Releases {
-    all: &'static Migrator,
-    baseline: &'static Migrator,
-}
+/// The files of this release.
+struct Releases(&'static Migrator);
 
 impl Releases {
-    /// The files of a database with this ledger, in order.
-    fn files(&self, ledger: Option<&[Applied]>) -> Vec<&'static Migration> {
-        let first = self.all.iter().next().map(|file| file.version);
-        let is_of_earlier = ledger.unwrap_or_default().iter().any(|(version, ..)| Some(*version) == first);
-        if is_of_earlier {
-            return self.all.iter().collect();
-        }
-        let later = self.all.iter().filter(|file| file.version > FIRST_OF_ITS_OWN);
-        self.baseline.iter().chain(later).collect()
+    /// The version of the baseline; earlier ones are of builds before the first release.
+    fn first(&self) -> i64 {
+        self.0.iter().map(|file| file.version).min().unwrap_or_default()
     }
 
     /// What the ledger, if there is one, means for this release.
     fn state(&self, ledger: Option<&[Applied]>) -> SchemaState {
-        let files = self.files(ledger);
         let rows = ledger.unwrap_or_default();
-        let known: BTreeSet<i64> = files.iter().map(|file| file.version).collect();
+        let known: BTreeSet<i64> = self.0.iter().map(|file| file.version).collect();
         let applied: BTreeSet<i64> = rows.iter().map(|(version, ..)| *version).collect();
-        let pending = files.iter().filter(|file| !applied.contains(&file.version));
+        let pending = self.0.iter().filter(|file| !applied.contains(&file.version));
         let unknown = rows.iter().filter(|(version, ..)| !known.contains(version));
-        let newest = self.all.iter().map(|file| file.version).max().unwrap_or_default();
+        let newest = self.0.iter().map(|file| file.version).max().unwrap_or_default();
         SchemaState {
             pending: pending.map(|file| label(file.version, &file.description)).collect(),
             unknown: unknown.map(UnknownMigration::of).collect(),
@@ -339,11 +324,20 @@ impl Releases {
 
     /// The files that are to be applied, unless the ledger says that it is another release's to do.
     fn to_apply(&self, ledger: Option<&[Applied]>) -> Result<Vec<&'static Migration>, StoreError> {
+        if let Some((version, description, ..)) =
+            ledger.unwrap_or_default().iter().find(|row| row.0 < self.first())
+        {
+            return Err(StoreError::Schema(format!(
+                "a build before the first release migrated it ({}), from which no migration leads here. Migrate a new \
+                 database or schema",
+                label(*version, description)
+            )));
+        }
         if let Some(newer) = self.state(ledger).newer() {
             return Err(StoreError::Schema(newer));
         }
         let mut missing = Vec::new();
-        for file in self.files(ledger) {
+        for file in self.0.iter() {
             let applied = ledger.unwrap_or_default().iter().find(|(version, ..)| *version == file.version);
             match applied {
                 None => missing.push(file),
@@ -374,7 +368,7 @@ mod tests {
 
     /// The ledger of a database that this release has migrated, and further rows.
     fn state(further: &[(i64, &str)]) -> SchemaState {
-        let own = sqlite::RELEASES.files(None).into_iter();
+        let own = sqlite::RELEASES.0.iter();
         let own = own.map(|file| (file.version, file.description.to_string(), file.checksum.to_vec(), None));
         let applied = Some("2026-11-22 13:05".to_owned());
         let further =
@@ -410,8 +404,8 @@ mod tests {
         }
     }
 
-    /// Migrations up to this one came before a file said whom it serves.
-    const LAST_THAT_DOES_NOT_SAY: i64 = 310;
+    /// The baseline serves no earlier release: there is none.
+    const BASELINE: i64 = 401;
 
     fn says_whom_it_serves(description: &str, version: i64) -> bool {
         match description.rsplit_once(" serves ") {
@@ -432,7 +426,7 @@ mod tests {
             assert!(!says_whom_it_serves(wrong, 340), "{wrong}");
         }
         for releases in [&sqlite::RELEASES, &postgres::RELEASES] {
-            for file in releases.all.iter().filter(|file| file.version > LAST_THAT_DOES_NOT_SAY) {
+            for file in releases.0.iter().filter(|file| file.version > BASELINE) {
                 let (version, description) = (file.version, &file.description);
                 assert!(
                     says_whom_it_serves(description, version),

@@ -127,8 +127,6 @@ pub(crate) struct Survey {
     /// Where the role's own search path would make a table; `None` where the role may use none of its schemas.
     pub(crate) default: Option<String>,
     pub(crate) role: String,
-    /// Where an earlier release has put the gate's tables, if they are there still.
-    pub(crate) former: Option<String>,
     /// Where each of Console's tables is, and each that it may have made: found outside the gate's own schema.
     pub(crate) adopted: BTreeMap<String, String>,
     /// The tables in the gate's own schema.
@@ -146,7 +144,7 @@ const TABLES: &str = "
        AND (c.relname = ANY($1) OR c.relname LIKE 'gate\\_%')
      ORDER BY 1, 2";
 
-/// The schemas of gates that have one of their own: a schema of an earlier release's tables lacks this function.
+/// The schemas of other gates, complete: an incomplete one lacks this function.
 const SETTLED: &str = "
     SELECT n.nspname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE p.proname = 'gate_forget_admin'";
@@ -185,56 +183,33 @@ impl Survey {
             own_exists,
             default,
             role,
-            former: None,
             adopted: BTreeMap::new(),
             conflicts: Vec::new(),
         };
         // Another gate of the same database has tables of its own, which are not Console's.
         schemas.retain(|schema, tables| !(settled.contains(schema) && tables.contains("gate_epoch")));
-        survey.find_former(connection, &schemas).await?;
+        survey.find_strays(&schemas);
         survey.find_adopted(placement, &schemas);
         Ok(survey)
     }
 
-    /// An earlier release's tables, by their ledger.
-    async fn find_former(
-        &mut self,
-        connection: &mut PgConnection,
-        schemas: &BTreeMap<String, BTreeSet<String>>,
-    ) -> Result<(), StoreError> {
-        let own_has_some = self.own_tables.contains("gate_epoch") || self.own_tables.contains(LEDGER);
-        let mut formers = Vec::new();
+    /// A gate's tables outside of the gate's own schema.
+    fn find_strays(&mut self, schemas: &BTreeMap<String, BTreeSet<String>>) {
         for (schema, tables) in schemas {
-            let has_ledger = tables.contains(LEDGER);
-            if has_ledger && (tables.contains("gate_epoch") || is_a_gates(connection, schema).await?) {
-                formers.push(schema.clone());
-            } else if tables.contains("gate_epoch") {
+            if tables.contains("gate_epoch") {
                 self.conflicts.push(format!(
-                    "the schema `{schema}` has tables of a gate (`{schema}.gate_epoch`) without their ledger \
-                     (`{schema}.{LEDGER}`): complete them from a backup, or drop them"
+                    "the schema `{schema}` has tables of a gate (`{schema}.gate_epoch`): name it in `database.schema` if it \
+                     is meant, else drop them or move them to another database"
                 ));
             }
         }
-        if own_has_some {
-            formers.insert(0, self.own.clone());
-        }
-        if let [first, second, ..] = formers.as_slice() {
-            self.conflicts.push(format!(
-                "two schemas have the gate's tables, `{first}` and `{second}`: name the one that is meant in \
-                 `database.schema`, and drop the other's or restore it elsewhere"
-            ));
-        }
-        self.former = formers.into_iter().find(|schema| *schema != self.own);
-        Ok(())
     }
 
     fn find_adopted(&mut self, placement: &Placement, schemas: &BTreeMap<String, BTreeSet<String>>) {
         let documents = if placement.console_is_given { &[][..] } else { &DOCUMENTS_TABLES[..] };
         for name in SHARED_TABLES.iter().chain(documents) {
-            let is_looked_in = |schema: &&String| {
-                placement.console_schema.as_ref().is_none_or(|chosen| chosen == *schema)
-                    || Some(*schema) == self.former.as_ref()
-            };
+            let is_looked_in =
+                |schema: &&String| placement.console_schema.as_ref().is_none_or(|chosen| chosen == *schema);
             let mut places: Vec<&String> = schemas
                 .iter()
                 .filter(|(_, tables)| tables.contains(*name))
@@ -275,7 +250,7 @@ impl Survey {
     /// The schemas in which the gate's statements find their tables, in order.
     pub(crate) fn schemas(&self) -> Vec<&str> {
         let mut schemas = vec![self.own.as_str()];
-        let others = self.former.iter().chain(self.adopted.values()).chain(&self.default);
+        let others = self.adopted.values().chain(&self.default);
         for schema in others.map(String::as_str) {
             if !schemas.contains(&schema) {
                 schemas.push(schema);
@@ -291,7 +266,7 @@ impl Survey {
 
     /// The ledger's schema, if there is a ledger.
     pub(crate) fn ledger(&self) -> Option<&str> {
-        if self.own_tables.contains(LEDGER) { Some(&self.own) } else { self.former.as_deref() }
+        self.own_tables.contains(LEDGER).then_some(self.own.as_str())
     }
 
     /// Where a table of the gate's own or of Console's is.
@@ -311,28 +286,6 @@ pub(crate) fn search_path(schemas: &[&str]) -> String {
 /// An identifier as a statement spells it.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Whether a ledger without the gate's epoch is that of an earlier release's gate that has come no further: other
-/// programs have ledgers of that name.
-async fn is_a_gates(connection: &mut PgConnection, schema: &str) -> Result<bool, StoreError> {
-    const READABLE: &str = "
-        SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
-           AND (SELECT count(*) FROM pg_attribute a
-                 WHERE a.attrelid = c.oid AND a.attname IN ('version', 'description')) = 2
-          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND c.relname = $2";
-    let is_readable: Option<bool> =
-        sqlx::query_scalar(READABLE).bind(schema).bind(LEDGER).fetch_optional(&mut *connection).await?;
-    let ledger = format!("{}.{LEDGER}", quoted(schema));
-    if is_readable != Some(true) {
-        return Ok(false);
-    }
-    let first = format!(
-        "SELECT EXISTS (SELECT 1 FROM {ledger} WHERE version = 1 AND description = 'admins')
-            AND NOT EXISTS (SELECT 1 FROM {ledger} WHERE version = 200)"
-    );
-    Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(first)).fetch_one(connection).await?)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub(super) const SEARCH_PATH: &str = "the search path";
 
 /// What one transaction does, part by part.
 pub(super) struct Batch<'m> {
-    /// `migration 0105 gate flags`, for whom waits.
+    /// `migration 0400 baseline`, for whom waits.
     pub(super) name: String,
     pub(super) parts: Vec<Part<'m>>,
     /// Whether what was done stays; otherwise it is undone in the end.

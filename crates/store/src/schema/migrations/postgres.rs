@@ -1,8 +1,7 @@
 //! Migrating Postgres: every check first, then everything that is missing, with patience for the locks of others.
 //!
-//! The files of a new database, the seed and the triggers are one transaction: a run that fails leaves the database as
-//! it was. The triggers, which need a lock on tables of Console's, come last, so that no writer waits for the rest. The
-//! files of earlier releases are applied one by one, as those releases did.
+//! The files, the seed and the triggers are one transaction: a run that fails leaves the database as it was. The triggers,
+//! which need a lock on tables of Console's, come last, so that no writer waits for the rest.
 
 use std::collections::BTreeSet;
 
@@ -14,18 +13,17 @@ use super::patience::{Patience, Step};
 use super::preflight::{self, Intent};
 use super::progress::Progress;
 use super::{
-    Applied, BEFORE_THE_SEED, FIRST_OF_ITS_OWN, MigrationReport, MigrationTerms, Order, Plan, Releases,
-    RolesChange, Watcher, is_ours, label, ledger_rows, triggers,
+    Applied, BEFORE_THE_SEED, MigrationReport, MigrationTerms, Order, Plan, Releases, RolesChange, Watcher,
+    is_ours, label, ledger_rows, triggers,
 };
 use crate::StoreError;
 use crate::console::Console;
 use crate::engine::postgres::PostgresPool;
 use crate::schema::placement::{LEDGER, Placement, Survey, default_schema, quoted};
 
-static ALL: Migrator = sqlx::migrate!("../../migrations/postgres");
-static BASELINE: Migrator = sqlx::migrate!("../../migrations/postgres/baseline");
+static FILES: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-pub(super) const RELEASES: Releases = Releases { all: &ALL, baseline: &BASELINE };
+pub(super) const RELEASES: Releases = Releases(&FILES);
 
 /// What is to be done, as far as a look shows.
 struct Task {
@@ -86,15 +84,13 @@ pub(super) async fn migrate(
         return Ok(report);
     }
     check(run.connection()?, placement, &task, order).await?;
-    for batch in batches(&task, placement, console, default.as_deref(), order) {
-        let names: Vec<String> = batch.parts.iter().filter_map(Part::label).collect();
-        watcher(Progress::Applying(batch.name.clone()));
-        let (Done { triggers, watch, .. }, took) = run.take(Step::Run(&batch)).await?;
-        watcher(Progress::Applied(batch.name.clone(), took));
-        report.applied.extend(names);
-        report.triggers.extend(triggers);
-        report.watch = watch;
-    }
+    let batch = batch(&task, placement, console, default.as_deref(), order);
+    report.applied = batch.parts.iter().filter_map(Part::label).collect();
+    watcher(Progress::Applying(batch.name.clone()));
+    let (Done { triggers, watch, .. }, took) = run.take(Step::Run(&batch)).await?;
+    watcher(Progress::Applied(batch.name.clone(), took));
+    report.triggers = triggers;
+    report.watch = watch;
     report.seeded = order.seed;
     let survey = Survey::take(run.connection()?, placement, default).await?;
     let after = tables(run.connection()?, &survey).await?;
@@ -119,11 +115,7 @@ pub(super) async fn plan(
     let schemas = task.survey.schemas().into_iter().map(str::to_owned).collect();
     // All of it in one transaction, which is undone.
     let mut parts = vec![Part::Path(schemas), Part::Roles];
-    parts.extend(
-        batches(&task, placement, console, default.as_deref(), order)
-            .into_iter()
-            .flat_map(|batch| batch.parts),
-    );
+    parts.extend(batch(&task, placement, console, default.as_deref(), order).parts);
     parts.push(Part::Roles);
     let batch = Batch { name: "the plan".to_owned(), parts, keeps: false };
     let (done, _) = run.take(Step::Run(&batch)).await?;
@@ -170,30 +162,17 @@ async fn check(
     preflight::of_postgres(connection, &task.survey, intent).await
 }
 
-/// The transactions of a run, in order.
-fn batches<'t>(
+/// The transaction of a run.
+fn batch<'t>(
     task: &'t Task,
     placement: &'t Placement,
     console: &'t Console,
     default: Option<&str>,
     order: &Order,
-) -> Vec<Batch<'t>> {
+) -> Batch<'t> {
     let survey = &task.survey;
     let owned = |schemas: Vec<&str>| schemas.into_iter().map(str::to_owned).collect::<Vec<String>>();
-    let (earlier, files): (Vec<_>, Vec<_>) =
-        task.files.iter().copied().partition(|file| file.version < FIRST_OF_ITS_OWN);
-    let mut batches = Vec::new();
-    for migration in earlier {
-        // As an earlier release would: in the schema that Console's tables are in, whatever has moved since.
-        let ledger = survey.ledger().unwrap_or(&survey.own);
-        let others = survey.schemas().into_iter().filter(|schema| *schema != survey.own);
-        let path = others.chain((ledger == survey.own).then_some(survey.own.as_str()));
-        batches.push(Batch {
-            name: format!("migration {}", label(migration.version, &migration.description)),
-            parts: vec![Part::Path(owned(path.collect())), Part::File { migration, ledger }],
-            keeps: true,
-        });
-    }
+    let files = task.files.clone();
     let mut parts = Vec::new();
     if !survey.own_exists {
         let create = format!("CREATE SCHEMA {}", quoted(&survey.own));
@@ -230,12 +209,11 @@ fn batches<'t>(
         [only] => format!("migration {only}"),
         [first, .., last] => format!("migrations {first} to {last}"),
     };
-    batches.push(Batch { name, parts, keeps: true });
-    batches
+    Batch { name, parts, keeps: true }
 }
 
 impl Part<'_> {
-    /// The migration that it applies, `0105 gate flags`.
+    /// The migration that it applies, `0400 baseline`.
     fn label(&self) -> Option<String> {
         match self {
             Part::File { migration, .. } => Some(label(migration.version, &migration.description)),

@@ -287,17 +287,6 @@ async fn rights(
             ));
         }
     }
-    if let Some(former) = &survey.former {
-        let found: Option<(String, bool, bool, String)> =
-            sqlx::query_as(TABLE).bind(former).bind(LEDGER).fetch_optional(&mut *connection).await?;
-        if let Some((_, false, _, owner)) = found {
-            problems.rights.push(format!(
-                "the gate's tables in the schema `{former}` are to be moved to `{own}`, and `{}` does not own them: run \
-                 `console-gate migrate` as `{owner}`",
-                survey.role
-            ));
-        }
-    }
     Ok(())
 }
 

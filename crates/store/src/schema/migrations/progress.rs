@@ -6,13 +6,13 @@ use std::time::Duration;
 /// A step that an operator who watches sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A migration begins, `0105 gate flags`.
+    /// A migration begins, `0400 baseline`.
     Applying(String),
     /// It is applied and committed.
     Applied(String, Duration),
     /// Others hold what a step needs. Between two tries the run holds nothing itself.
     Waiting {
-        /// `migration 0105`, or the migration lock.
+        /// `migration 0400`, or the migration lock.
         what: String,
         /// Which try it is, from 1.
         tries: u32,

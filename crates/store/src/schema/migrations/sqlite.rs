@@ -18,10 +18,9 @@ use crate::console::watch;
 use crate::engine::connection::Connection;
 use crate::schema::placement::{LEDGER, Placement, quoted};
 
-static ALL: Migrator = sqlx::migrate!("../../migrations/sqlite");
-static BASELINE: Migrator = sqlx::migrate!("../../migrations/sqlite/baseline");
+static FILES: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-pub(super) const RELEASES: Releases = Releases { all: &ALL, baseline: &BASELINE };
+pub(super) const RELEASES: Releases = Releases(&FILES);
 
 /// As [`Store::migrate_watched`](crate::Store::migrate_watched).
 pub(super) async fn migrate(

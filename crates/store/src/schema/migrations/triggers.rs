@@ -41,7 +41,7 @@ const fn any_write(table: &'static str) -> Watch {
     }
 }
 
-/// Records who writes grants without the gate's commands (0210). `arguments`: the column of the subject, the table that
+/// Records who writes grants without the gate's commands (0401). `arguments`: the column of the subject, the table that
 /// names it, and the same of the object.
 const fn written(table: &'static str, arguments: &'static str) -> [Watch; 2] {
     let function = "gate_rbac_write";
@@ -128,14 +128,6 @@ const SHARED: [Watch; 14] = [
     },
 ];
 
-/// What earlier releases put on `admins` and `gate_ask_for_erasure` does now.
-const OBSOLETE: [&str; 2] = ["gate_forget_decisions", "gate_forget_signoffs"];
-
-/// The functions of obsolete triggers, with which those go.
-const LEFT_OVER: &str = "
-    SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-     WHERE n.nspname = $1 AND p.proname = ANY($2) ORDER BY 1";
-
 /// The gate's triggers that are there and enabled: schema, table, trigger, function.
 const PRESENT: &str = "
     SELECT n.nspname::text, c.relname::text, t.tgname::text, p.proname::text
@@ -186,12 +178,6 @@ pub(super) async fn missing(
                  {own}.{function}({arguments})"
             ),
         ));
-    }
-    let obsolete: Vec<String> =
-        sqlx::query_scalar(LEFT_OVER).bind(&survey.own).bind(OBSOLETE).fetch_all(connection).await?;
-    for function in obsolete {
-        let statement = format!("DROP FUNCTION {}.{}() CASCADE", quoted(&survey.own), quoted(&function));
-        statements.push((format!("{function} off Console's tables"), statement));
     }
     Ok(statements)
 }
@@ -298,9 +284,9 @@ END",
     triggers
 }
 
-/// What migration 0210 puts on the four tables of grants, as it is written there: name and statement.
+/// What migration 0401 puts on the four tables of grants, as it is written there: name and statement.
 fn written_of_sqlite() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const FILE: &str = include_str!("../../../../../migrations/sqlite/0210_gate_rbac_changes.sql");
+    const FILE: &str = include_str!("../../../../../migrations/sqlite/0401_recorded_writes.sql");
     const HEAD: &str = "CREATE TRIGGER IF NOT EXISTS ";
     FILE.split(HEAD).skip(1).filter_map(|text| {
         let (statement, _) = text.split_once("\nEND;")?;
@@ -381,11 +367,6 @@ pub(super) async fn missing_of_sqlite(
         if present.get(&name) != Some(&one_line(&wanted)) {
             let statement = format!("DROP TRIGGER IF EXISTS {name};\n{wanted}");
             statements.push((name, statement));
-        }
-    }
-    for name in OBSOLETE {
-        if present.contains_key(name) {
-            statements.push((format!("{name} off admins"), format!("DROP TRIGGER {name}")));
         }
     }
     Ok(statements)

@@ -1,4 +1,4 @@
-//! A new database and one that earlier releases have migrated end with the same tables of the gate's.
+//! The way back: what 0021 of the documents adds is taken out and comes again, and a Console leaves the gate.
 
 use store::schema::migrations::MigrationTerms;
 
@@ -30,9 +30,6 @@ const CATALOG: [&str; 5] = [
       WHERE n.nspname IN ('console_gate', 'public')",
 ];
 
-/// The tables that the first migrations may have taken from Console, and that stay where they are.
-const LEFT: &str = "^(admins|admin_roles|admin_sessions) ";
-
 async fn catalog(database: &Database) -> Vec<String> {
     let mut facts = Vec::new();
     for query in CATALOG {
@@ -45,77 +42,8 @@ async fn catalog(database: &Database) -> Vec<String> {
     }
     // What it does besides `gate_forget_admin` is for tables outside the gate's schema.
     facts.retain(|fact| !fact.contains("FUNCTION console_gate_forget_admin_"));
-    facts.retain(|fact| !regex::Regex::new(LEFT).unwrap().is_match(fact));
     facts.sort();
     facts
-}
-
-#[tokio::test]
-async fn they_end_equal_on_postgres() {
-    let fresh = Database::postgres().await;
-    let earlier = Database::earlier_postgres().await;
-    let report = earlier.store.migrate().await.unwrap();
-    let older = ["gate_audit_events", "gate_epoch", "rbac_groups", "console_flag_promotions"];
-    assert!(older.iter().all(|table| !report.created_tables.contains(&(*table).to_owned())), "{report:?}");
-    let (fresh, mut earlier) = (catalog(&fresh).await, catalog(&earlier).await);
-    // What was made with a foreign key to `admins`, and may be Console's, keeps it.
-    let to_admins = |fact: &String| fact.contains("REFERENCES admins(id) ON DELETE CASCADE");
-    assert_eq!(earlier.iter().filter(|fact| to_admins(fact)).count(), 4, "{earlier:#?}");
-    earlier.retain(|fact| !to_admins(fact));
-    let missing: Vec<_> = fresh.iter().filter(|fact| !earlier.contains(fact)).collect();
-    let left: Vec<_> = earlier.iter().filter(|fact| !fresh.contains(fact)).collect();
-    assert!(missing.is_empty() && left.is_empty(), "only new: {missing:#?}\nonly moved: {left:#?}");
-    assert!(fresh.len() > 300, "{}", fresh.len());
-}
-
-/// What is the gate's alone has moved, and nothing of the gate's functions is left behind.
-#[tokio::test]
-async fn what_is_the_gates_has_moved_on_postgres() {
-    let database = Database::earlier_postgres().await;
-    database
-        .execute("INSERT INTO gate_flags (name, enabled, changed_by) VALUES ('FLAG_RBAC_V2', TRUE, 'anna')")
-        .await;
-    let before = database.number("SELECT epoch FROM public.gate_epoch").await;
-    database.store.migrate().await.unwrap();
-    let left = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1";
-    let left = database.texts(left).await;
-    assert!(left.iter().all(|table| !table.starts_with("gate_") && table != "_sqlx_migrations"), "{left:?}");
-    let functions = "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
-    assert_eq!(database.texts(functions).await, Vec::<String>::new());
-    assert!(database.store.control().await.unwrap().epoch.0 >= before);
-    assert_eq!(database.store.control().await.unwrap().rbac_v2, Some(true));
-    // Another gate, which starts now, finds it; and writes to Console's tables are still seen.
-    let again = Database::open(&database.url).await;
-    assert!(again.store.pending_migrations().await.unwrap().is_empty());
-    again
-        .execute("INSERT INTO admins (id, email) VALUES ('anna', 'a@example.org'); DELETE FROM admins")
-        .await;
-    assert!(again.epoch().await > before);
-    assert_eq!(again.store.pending_erasures().await.unwrap(), ["anna"]);
-}
-
-/// Who could use the gate's tables can use them after the move.
-#[tokio::test]
-async fn a_role_that_served_goes_on_serving_on_postgres() {
-    let database = Database::earlier_postgres().await;
-    let create =
-        "DO $$ BEGIN CREATE ROLE gate_served LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$";
-    database.execute(create).await;
-    let there = database.tables().await;
-    for (table, rights) in store::schema::privileges::NEEDED {
-        if there.contains(&table.to_owned()) {
-            // As it was granted then: without the columns that are newer.
-            let rights = rights.replace(" subject_id,", "").replace(" note,", "");
-            database.execute(&format!("GRANT {rights} ON {table} TO gate_served")).await;
-        }
-    }
-    database.store.migrate().await.unwrap();
-    let url = database.url.replace("postgres://postgres@", "postgres://gate_served@");
-    let served = Database::open(&url).await;
-    // What it lacks are tables that are newer than what it was granted.
-    for right in served.store.missing_rights().await.unwrap().0 {
-        assert!(!there.iter().any(|table| right.what.ends_with(&format!(".{table}"))), "{right:?}");
-    }
 }
 
 async fn catalog_of_sqlite(database: &Database) -> Vec<String> {
@@ -142,18 +70,6 @@ async fn catalog_of_sqlite(database: &Database) -> Vec<String> {
     }
     facts.sort();
     facts
-}
-
-#[tokio::test]
-async fn they_end_equal_on_sqlite() {
-    let fresh = Database::sqlite().await;
-    let earlier = Database::earlier_sqlite().await;
-    earlier.store.migrate().await.unwrap();
-    let (fresh, earlier) = (catalog_of_sqlite(&fresh).await, catalog_of_sqlite(&earlier).await);
-    let missing: Vec<_> = fresh.iter().filter(|fact| !earlier.contains(fact)).collect();
-    let left: Vec<_> = earlier.iter().filter(|fact| !fresh.contains(fact)).collect();
-    assert!(missing.is_empty() && left.is_empty(), "only new: {missing:#?}\nonly moved: {left:#?}");
-    assert!(fresh.len() > 200, "{}", fresh.len());
 }
 
 /// The file that undoes 0021, as an operator runs it.
@@ -211,30 +127,6 @@ async fn a_grants_audit_with_rows_is_not_thrown_away(database: &Database) {
     }
 }
 
-mod there_and_back {
-    use super::*;
-
-    #[tokio::test]
-    async fn new_postgres() {
-        the_additions_go_and_come_back(&Database::postgres().await).await;
-    }
-
-    #[tokio::test]
-    async fn earlier_postgres() {
-        the_additions_go_and_come_back(&Database::earlier_postgres().await).await;
-    }
-
-    #[tokio::test]
-    async fn new_sqlite() {
-        the_additions_go_and_come_back(&Database::sqlite().await).await;
-    }
-
-    #[tokio::test]
-    async fn earlier_sqlite() {
-        the_additions_go_and_come_back(&Database::earlier_sqlite().await).await;
-    }
-}
-
 /// Out of the gate altogether: after a release and without the schema, Console's database is what it was; and in again.
 #[tokio::test]
 async fn a_console_that_leaves_the_gate_has_what_it_had_on_postgres() {
@@ -249,7 +141,7 @@ async fn a_console_that_leaves_the_gate_has_what_it_had_on_postgres() {
                  WHERE n.nspname = 'public'";
     assert_eq!(database.texts(left).await, Vec::<String>::new());
     let report = Database::open(&database.url).await.store.migrate().await.unwrap();
-    assert_eq!(report.applied[0], "0200 baseline");
+    assert_eq!(report.applied[0], "0400 baseline");
 }
 
-on_both!(a_grants_audit_with_rows_is_not_thrown_away);
+on_both!(a_grants_audit_with_rows_is_not_thrown_away, the_additions_go_and_come_back);
