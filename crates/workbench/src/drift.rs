@@ -1,8 +1,8 @@
 //! Drift as it is reviewed before a promotion: one disagreement for each route, caller and direction, however many
-//! mappings it was seen under, and whether somebody has signed it off.
+//! mappings it was seen under, and whether it was signed off.
 //!
-//! A sign-off covers what was required and what was held: it ends as soon as either changes, because then nobody has
-//! reviewed the disagreement as it is now.
+//! A sign-off covers what was required and what was held: it ends as soon as either changes, because the
+//! disagreement as it is now has then not been reviewed.
 
 pub mod explanation;
 mod fingerprint;
@@ -56,7 +56,7 @@ pub struct Sighting {
     pub last_seen_at: DateTime<Utc>,
 }
 
-/// A sign-off: somebody's statement that a disagreement is intended.
+/// A sign-off: a person's statement that a disagreement is intended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SignOff {
     #[serde(skip)]
@@ -145,7 +145,7 @@ impl<'s> Situation<'s> {
         self.rows.get(key.route.as_str()).copied()
     }
 
-    /// The caller of a disagreement; `None` for somebody who is gone or disabled.
+    /// The caller of a disagreement; `None` for an admin who is gone or disabled.
     pub fn person(&self, key: &Key) -> Option<&'s Person> {
         self.people.get(&(key.actor_kind, key.actor_id.as_str())).copied()
     }

@@ -1,18 +1,18 @@
 //! Why a request is answered as it is: which row decides and why no other, which gate is in force and why, and the
-//! outcome for a caller, with the grants behind it or with what is missing.
+//! outcome for a caller, with the grants behind it or with the missing ones.
 //!
 //! [`explain`] gives all of it as data; [`text`] prints that. It decides nothing itself: every answer in it, and every
-//! grant that it names as enough, is what [`decide`](policy::decision::decide) says. Pure: no I/O.
+//! grant that it names as enough, comes from [`decide`](policy::decision::decide). Pure: no I/O.
 //!
 //! It shows everything that the mapping and the registry hold, so it is for operators, not for a denied caller.
 
 pub mod answer;
+pub mod asker;
 pub mod caller;
 pub mod gate;
 pub mod grants;
 pub mod place;
 pub mod rivals;
-pub mod somebody;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -24,11 +24,11 @@ use policy::rbac::break_glass::BreakGlassRules;
 use policy::rbac::catalog::Catalog;
 use serde::Serialize;
 
+pub use asker::Asker;
 use caller::CallerReport;
 use gate::GateReport;
 use place::{RowLine, line_of, nearest};
 use rivals::{Rival, rivals};
-pub use somebody::Asker;
 
 /// Everything that an explanation is made of.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ pub struct Explanation {
     pub rivals: Vec<Rival>,
     /// `None` where no role is asked for.
     pub gate: Option<GateReport>,
-    /// `None` where nobody was asked about, or the request is refused.
+    /// `None` where no caller was asked about, or the request is refused.
     pub caller: Option<CallerReport>,
 }
 
@@ -83,7 +83,7 @@ pub enum Route {
         why: String,
     },
     Row(RowReport),
-    /// A slash is missing at the end. For those whom this row lets in, Console redirects, or serves this spelling too: the
+    /// A slash is missing at the end. For callers that this row lets in, Console redirects, or serves this spelling too: the
     /// gate does not know which.
     #[serde(rename = "slash_missing")]
     Redirect(RowReport),
@@ -257,7 +257,7 @@ fn described(mapping: &Mapping, row: &Row, path: &str) -> RowReport {
 }
 
 impl Explanation {
-    /// Whether what was asked about passes: `None` where nobody was asked about.
+    /// Whether the request passes: `None` where no caller was asked about.
     pub fn passes(&self) -> Option<bool> {
         match (&self.route, &self.caller) {
             (Route::Refused { .. }, _) => Some(false),

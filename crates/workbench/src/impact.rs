@@ -6,7 +6,7 @@
 //! impact. A cluster that changes its mode is a change like any other, and so is `unmapped`. Pure.
 //!
 //! Where a row looks at the body, or takes WebSockets, the requests that it distinguishes are asked about one by one
-//! ([`Requests`]). What is not in it: Console's own checks behind the gate, and what people without access get in its
+//! ([`Requests`]). It leaves out Console's own checks behind the gate, and the answer that people without access get in its
 //! place (302 or 401).
 
 mod admission;
@@ -37,14 +37,14 @@ pub struct Switches {
     pub rbac_v2: bool,
 }
 
-/// Everything that changes, and for whom.
+/// Everything that changes, and who gains or loses by it.
 #[derive(Debug)]
 pub struct Impact<'m> {
     pub old: &'m Mapping,
     pub new: &'m Mapping,
     pub catalog: &'m Catalog,
     pub population: &'m Population,
-    /// What was granted before, where that is what changes; `population` is then what is granted after.
+    /// The grants before, where grants change; `population` then has those after.
     before: Option<Granted<'m>>,
     pub switches: Switches,
     /// What no row covers comes first, then the order of the regions: the new file's, then what has no row any more.
@@ -56,7 +56,7 @@ pub struct Impact<'m> {
     counts: BTreeMap<ProfileKind, Counts>,
 }
 
-/// One pair of rows whose change lets somebody in or keeps somebody out.
+/// One pair of rows whose change lets a caller in or keeps one out.
 #[derive(Clone, Debug)]
 pub struct Change<'m> {
     /// With those of its methods for which this holds.
@@ -95,7 +95,7 @@ impl ServerChange {
                 false => format!("{server}, notifying for {}", roles.join(", ")),
             }
         };
-        // How a row refuses changes nobody's access, and every refused client sees it.
+        // How a row refuses changes no caller's access, and every refused client sees it.
         let strangers = |row: Option<&Row>| match row?.unauthenticated {
             Unauthenticated::Redirect => Some(", strangers to the login"),
             Unauthenticated::Status401 => Some(", 401 for strangers"),
@@ -146,7 +146,7 @@ impl Change<'_> {
         }
     }
 
-    /// Those who gain or lose and whom no profile names.
+    /// Those who gain or lose and that no profile names.
     pub fn nameless(&self, direction: AccessChange) -> impl Iterator<Item = &'static str> {
         let strangers = (self.strangers == Some(direction)).then_some(match direction {
             AccessChange::Gain => "anyone, logged in or not",
@@ -167,7 +167,7 @@ pub struct Counts {
     pub losses: usize,
 }
 
-/// What is granted to everybody, on one side of a change.
+/// Everybody's grants, on one side of a change.
 #[derive(Clone, Copy, Debug)]
 pub struct Granted<'m> {
     pub catalog: &'m Catalog,
@@ -267,7 +267,7 @@ fn changes_in<'m>(region: &Region<'m>, demands: [Demand<'m>; 2], judges: &mut Ju
     let mut changes = Vec::new();
     for (requests, methods) in kinds {
         let mut admitted = |side, demand: &Demand<'_>, row| match requests {
-            Requests::WebSocket if !takes_websocket(row) => judges.at(side).nobody(),
+            Requests::WebSocket if !takes_websocket(row) => judges.at(side).none(),
             Requests::Preflight if opens_preflights(row) => judges.at(side).anybody(),
             _ => judges.at(side).admitted(demand, requests.body_at(side)),
         };
@@ -372,8 +372,8 @@ impl<'m> Impact<'m> {
         indices.into_iter().map(move |index| &profiles[index])
     }
 
-    /// What is granted on the side that a change of this direction is explained by: a gain by what holds after it, a loss
-    /// by what held before.
+    /// The grants on the side that a change of this direction is explained by: a gain by those after it, a loss by those
+    /// before.
     pub(crate) fn granted(&self, direction: AccessChange) -> Granted<'m> {
         match (self.before, direction) {
             (Some(before), AccessChange::Loss) => before,

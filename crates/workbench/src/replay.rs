@@ -5,8 +5,8 @@
 //! well, for then it is the grants or the switches that have changed. Pure.
 //!
 //! Two things are not in the log: the body, and who asked for a path that no row covers and did not have to be known for it.
-//! Where the candidate's answer depends on one of them, every answer that it may come to is worked out, and what is only
-//! possible is reported as that.
+//! Where the candidate's answer depends on one of them, every answer that it may come to is worked out, and a merely
+//! possible one is reported as that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct Recorded {
     pub method: String,
     /// Decoded, without its query; `*` for `OPTIONS *`.
     pub path: String,
-    /// `None` for nobody.
+    /// `None` for an unauthenticated request.
     pub caller: Option<(CallerKind, String)>,
     /// `legacy`, `shadow`, `v2` or `none`.
     pub gate: String,
@@ -78,7 +78,7 @@ pub struct Replay {
     pub without_a_path: u64,
     /// Requests that may end otherwise: it depends on their bodies or callers, which were not kept.
     pub uncertain: u64,
-    /// What is certain and most frequent first.
+    /// The certain and most frequent ones first.
     pub changed: Vec<Changed>,
 }
 
@@ -186,7 +186,7 @@ impl Again<'_> {
     /// The outcome of the request with V2 in force.
     fn answers(&self, target: &Target<'_>, bodies: &[BodyKind<'_>]) -> Answers {
         let mut answers = Answers::new();
-        if let Some(possible) = self.answers_to_somebody(target) {
+        if let Some(possible) = self.answers_to_unknown(target) {
             answers.extend(possible.into_iter().map(|answer| (answer, Vec::new())));
             return answers;
         }
@@ -224,27 +224,27 @@ impl Again<'_> {
         }
     }
 
-    /// Everything that may become of a request for which nobody was looked up: where a token is not asked for it may have
+    /// Every possible answer to a request whose caller was not looked up: where a token is not asked for it may have
     /// been there, and where nothing is asked for a session may have been. `None` where it is known who asked, or makes no
     /// difference.
-    fn answers_to_somebody(&self, target: &Target<'_>) -> Option<Vec<&'static str>> {
+    fn answers_to_unknown(&self, target: &Target<'_>) -> Option<Vec<&'static str>> {
         if self.request.caller.is_some() {
             return None;
         }
-        let nobody = decided(target, Caller::Nobody, &BodyFacts::NotRead, &TicketFacts::NotAsked);
+        let anonymous = decided(target, Caller::Nobody, &BodyFacts::NotRead, &TicketFacts::NotAsked);
         // `unmapped = "deny"` looks for a session and found none.
         let had_no_session = self.request.answer != "allow";
         match target {
-            Target::Row(Row { kind: RowKind::Machine, .. }, _) => Some(vec![nobody, "allow"]),
+            Target::Row(Row { kind: RowKind::Machine, .. }, _) => Some(vec![anonymous, "allow"]),
             Target::Row(Row { kind: RowKind::Gated { machine, .. }, .. }, _)
                 if *machine || !had_no_session =>
             {
-                Some(vec![nobody, "allow", "deny"])
+                Some(vec![anonymous, "allow", "deny"])
             }
             Target::Row(Row { kind: RowKind::Session, .. }, _) if !had_no_session => {
-                Some(vec![nobody, "allow"])
+                Some(vec![anonymous, "allow"])
             }
-            Target::Unmapped(Unmapped::Deny) if !had_no_session => Some(vec![nobody, "deny"]),
+            Target::Unmapped(Unmapped::Deny) if !had_no_session => Some(vec![anonymous, "deny"]),
             Target::Row(..) | Target::Unmapped(_) => None,
         }
     }
@@ -268,7 +268,7 @@ fn principal(person: &Person) -> Principal {
     }
 }
 
-/// What somebody holds, as `access` would resolve it.
+/// The grants of a person, as `access` would resolve them.
 fn access(person: &Person, catalog: &Catalog) -> Access {
     let roles = person.roles(catalog);
     let permissions = catalog.permissions_of(&roles);

@@ -32,7 +32,7 @@ pub struct Activation {
 /// What `FLAG_RBAC_V2` is in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
-    /// Nobody has flipped it: it is what each gate was started with.
+    /// It was never flipped: each gate has the value that it was started with.
     NeverFlipped,
     On {
         since: DateTime<Utc>,
@@ -40,7 +40,7 @@ pub enum Flag {
     Off,
 }
 
-/// How often somebody was judged by both gates on a row.
+/// How often a caller was judged by both gates on a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
     pub route: String,
@@ -67,7 +67,7 @@ pub struct Evidence<'e> {
     pub flag: Flag,
     pub disagreements: &'e [Disagreement],
     pub overflow: &'e [Overflow],
-    /// Of what is known, what is missing.
+    /// The gaps in the recorded counts.
     pub gaps: &'e [Gap],
     /// Of those that Console gave of late, whatever had let the requests in.
     pub refusals: &'e [Refusals],
@@ -112,7 +112,7 @@ pub struct ClusterState {
     /// `shadow`, or `v2 for ops-admins, shadow for the rest`.
     pub rollout: String,
     pub verdict: Readiness,
-    /// What is missing, a phrase each.
+    /// The unmet conditions, a phrase each.
     pub missing: Vec<String>,
     pub terms: SoakTerms,
     /// `None` where the cluster is not in shadow.
@@ -127,11 +127,11 @@ pub struct Shadow {
     pub since_utc: DateTime<Utc>,
     /// Whole days.
     pub days: u32,
-    /// The last drift that nobody has explained, or else the beginning.
+    /// The last unexplained drift, or else the beginning.
     pub quiet_since_utc: DateTime<Utc>,
     /// Whole hours.
     pub quiet_hours: u32,
-    /// Disagreements that nobody has explained, of whatever time.
+    /// Unexplained disagreements, of whatever time.
     pub unexplained: usize,
     /// Disagreements with a valid sign-off.
     pub signed_off: usize,
@@ -154,7 +154,7 @@ pub struct RoleUse {
     pub needed: usize,
 }
 
-/// Whether somebody is in shadow under this rollout: all, or all but a cohort.
+/// Whether any caller is in shadow under this rollout: all, or all but a cohort.
 pub fn is_in_shadow(rollout: &Rollout) -> bool {
     rollout.mode == ClusterMode::Shadow || rollout.cohort.is_some()
 }

@@ -1,7 +1,7 @@
-//! The documents' tests for each route (302 for nobody, the view for the role, 403 with its audit row without), and for what
-//! no row covers, as cases that a running gate can be asked. Pure.
+//! The documents' tests for each route (302 for an unauthenticated caller, the view for the role, 403 with its audit row
+//! without), and for requests that no row covers, as cases that a running gate can be asked. Pure.
 //!
-//! What is expected is worked out here, from the table and the gate in force: the running gate's own view is not used.
+//! The expected answers are worked out here, from the table and the gate in force: the running gate's own view is not used.
 
 mod body;
 
@@ -43,7 +43,7 @@ pub enum Expect {
     Login,
     /// 401.
     Unauthorized,
-    /// 403 to nobody, without an audit row.
+    /// 403 to an unauthenticated caller, without an audit row.
     Unknown,
     /// The gate would forward it.
     Allow,
@@ -145,20 +145,20 @@ impl<'m> At<'m, '_> {
 
     /// Where no row decides.
     fn unmapped(&self, unmapped: Unmapped) -> Vec<Case<'m>> {
-        let (nobody, bearer, admin) = match unmapped {
+        let (anonymous, bearer, admin) = match unmapped {
             Unmapped::Deny => (Expect::Login, Expect::Login, Expect::Deny),
             Unmapped::Forward => (Expect::Allow, Expect::Allow, Expect::Allow),
             Unmapped::Quiet => (Expect::Quiet, Expect::Quiet, Expect::Quiet),
         };
         vec![
-            self.case(Who::Nobody, "nobody", nobody),
+            self.case(Who::Nobody, "nobody", anonymous),
             self.case(Who::Bearer, "a machine client of Console", bearer),
             self.case(Who::Admin(Holding::default()), "an admin without a role", admin),
         ]
     }
 
     fn cases(&self, row: &Row, mapping: &Mapping, catalog: &Catalog, control: &Control) -> Vec<Case<'m>> {
-        let nobody = |expect| self.case(Who::Nobody, "nobody", expect);
+        let anonymous = |expect| self.case(Who::Nobody, "nobody", expect);
         let anyone = |expect| self.case(Who::Admin(Holding::default()), "an admin without a role", expect);
         let challenge = match row.unauthenticated {
             Unauthenticated::Redirect => Expect::Login,
@@ -166,19 +166,19 @@ impl<'m> At<'m, '_> {
             Unauthenticated::Status403 => Expect::Unknown,
         };
         match &row.kind {
-            RowKind::Gone => vec![nobody(Expect::Gone)],
-            RowKind::Public | RowKind::Upstream => vec![nobody(Expect::Allow)],
+            RowKind::Gone => vec![anonymous(Expect::Gone)],
+            RowKind::Public | RowKind::Upstream => vec![anonymous(Expect::Allow)],
             RowKind::Machine => {
                 vec![
-                    nobody(Expect::Unauthorized),
+                    anonymous(Expect::Unauthorized),
                     anyone(Expect::Unauthorized),
                     self.case(Who::Bearer, "a machine client of Console", Expect::Allow),
                 ]
             }
-            RowKind::Session => vec![nobody(challenge), anyone(Expect::Allow)],
+            RowKind::Session => vec![anonymous(challenge), anyone(Expect::Allow)],
             RowKind::Gated { legacy, v2, machine } => {
                 let mode = mapping.rollout_of(row).mode_at(&BTreeSet::new(), Some(LAST_PERCENTILE));
-                let mut cases = vec![nobody(challenge)];
+                let mut cases = vec![anonymous(challenge)];
                 if *machine {
                     let takes = takes_presented(&row.kind, mapping.rollout_of(row), control);
                     let expect = if takes { Expect::Allow } else { challenge };
@@ -253,8 +253,8 @@ impl<'m> At<'m, '_> {
         cases
     }
 
-    /// Without a ticket, which nobody can be given for a probe: each role that needs none is enough, and all others together
-    /// are not.
+    /// The cases without a ticket, since a probe cannot be given one: each role that needs none is enough, and all others
+    /// together are not.
     fn for_a_ticket(
         &self,
         mapping: &Mapping,
@@ -296,7 +296,7 @@ impl<'m> At<'m, '_> {
         // Without a rule of a body, it is the row that asks for several permissions.
         let by_row = kind == BodyKind::NoRule;
         let mut cases = Vec::new();
-        // What no role brings, nobody can be given.
+        // A probe cannot be given a permission that no role brings.
         if more.iter().all(Option::is_some) {
             cases.push(self.case(
                 holding(all),
@@ -321,7 +321,7 @@ impl<'m> At<'m, '_> {
     }
 }
 
-/// Whether a role brings what is required with it.
+/// Whether a role fulfils the requirement.
 fn brings(catalog: &Catalog, role: &Arc<str>, requirement: &Requirement) -> bool {
     let roles = catalog.with_inherited([role.clone()]);
     match requirement {
@@ -330,7 +330,7 @@ fn brings(catalog: &Catalog, role: &Arc<str>, requirement: &Requirement) -> bool
     }
 }
 
-/// The role that brings what is required, and least besides.
+/// The role that fulfils the requirement and brings least besides.
 fn holder_of(catalog: &Catalog, requirement: &Requirement) -> Option<Arc<str>> {
     let bringing = catalog.roles.iter().filter(|role| brings(catalog, role, requirement));
     bringing.min_by_key(|role| catalog.with_inherited([(*role).clone()]).len()).cloned()

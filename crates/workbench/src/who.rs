@@ -1,14 +1,14 @@
 //! Who could make a request at a time or in a period, through what, and from when until when.
 //!
 //! ```text
-//! what is held now --undo what was written since--> what was held at the beginning --make it again--> at each change
-//!                                                                                    \-> decide, for whom it concerns
+//! grants now --undo what was written since--> grants at the beginning --make it again--> at each change
+//!                                                                       \-> decide, for those it concerns
 //! ```
 //!
-//! [`who`] decides nothing itself: whether somebody passes is what [`decide`](policy::decision::decide) says of what they held.
+//! [`who`] decides nothing itself: [`decide`](policy::decision::decide) answers whether a caller passes by what they held.
 //! Between two changes nothing changes, so each is judged once: a change of one person for that person, a change of the
-//! mapping, a switch or a role for everybody. Pure: the history is passed in, and what it cannot say is said by whoever
-//! gathered it.
+//! mapping, a switch or a role for everybody. Pure: the history is passed in, and the caller that gathered it reports its
+//! limits.
 
 pub mod past;
 pub mod text;
@@ -75,7 +75,7 @@ pub struct Rule<'h> {
     pub ticket_grants: bool,
 }
 
-/// Somebody who holds or held something.
+/// A caller who holds or held a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     pub kind: CallerKind,
@@ -102,7 +102,7 @@ pub enum Present {
     Gone,
 }
 
-/// Something that somebody holds from a time until a time.
+/// A grant that a caller holds from a time until a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// The key of its row.
@@ -119,7 +119,7 @@ impl Holding {
     }
 }
 
-/// What is held.
+/// The kind of grant that is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
     /// The token itself is accepted.
@@ -177,7 +177,7 @@ pub struct Who {
     pub path: String,
     pub from: DateTime<Utc>,
     pub until: Option<DateTime<Utc>>,
-    /// Why the firewall lets nobody make it.
+    /// Why the firewall refuses the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
     /// What decided, one after the other.
@@ -187,7 +187,7 @@ pub struct Who {
     /// When a machine could whose token Console alone verifies.
     pub machines_of_console: Vec<Interval>,
     pub people: Vec<Passing>,
-    /// Where what was written does not fit to what is there.
+    /// Where the recorded changes do not fit the present grants.
     #[serde(skip)]
     pub misfits: Vec<String>,
 }
@@ -207,7 +207,7 @@ pub struct Decider {
     pub mapping_sha256: Option<String>,
     /// `None`: no row covers the request.
     pub route: Option<String>,
-    /// What is asked for, in a word; where no row covers the request, what becomes of it.
+    /// The demand, in a word; where no row covers the request, how it is answered.
     pub asks: &'static str,
     pub cluster: Option<String>,
     pub rollout: Option<String>,
@@ -224,20 +224,20 @@ pub struct Interval {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Somebody who could.
+/// A caller who could make the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Passing {
     pub kind: CallerKind,
     pub id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What is not known of them, in a word: `disabled_now` or `gone_now`.
+    /// The uncertainty about them, in a word: `disabled_now` or `gone_now`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unless: Option<Unless>,
     pub times: Vec<Could>,
 }
 
-/// Who could, unless they were disabled or not there yet at that time, which nobody recorded.
+/// Who could, unless they were disabled or not there yet at that time, which was not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unless {
@@ -245,7 +245,7 @@ pub enum Unless {
     GoneNow,
 }
 
-/// From when until when somebody could, and how.
+/// From when until when a caller could, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Could {
     #[serde(flatten)]
@@ -262,7 +262,7 @@ pub struct Could {
 pub struct Through {
     #[serde(flatten)]
     pub way: Way,
-    /// In words, from its beginning to what is required.
+    /// In words, from its beginning to the requirement.
     pub chain: String,
     pub held_by: Vec<HeldBy>,
 }
@@ -311,11 +311,11 @@ pub fn who(method: &str, path: &str, policy: &Policy, history: &History<'_>, per
             open.rule(time, rule.map(|rule| judge.scene(rule)));
         }
         let Some(rule) = rule else { continue };
-        let whom: Vec<usize> = match concerns {
+        let concerned: Vec<usize> = match concerns {
             Concerns::Everybody => (0..history.holders.len()).collect(),
             Concerns::Some(these) => these.into_iter().collect(),
         };
-        for holder in whom {
+        for holder in concerned {
             // Anybody is everybody.
             let could = if open.is_open_to_anybody() { None } else { judge.judge(rule, &past, holder, time) };
             open.holder(time, holder, could);

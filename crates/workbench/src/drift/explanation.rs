@@ -1,4 +1,4 @@
-//! Why the gates disagree about somebody, and the smallest change after which they would not.
+//! Why the gates disagree about a caller, and the smallest change after which they would not.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Side {
     pub allows: bool,
     /// What it asks for, in words.
     pub demand: String,
-    /// What of that the caller holds and through what, or what is missing.
+    /// What of that the caller holds and through what, or what they lack.
     pub because: String,
 }
 
@@ -68,7 +68,7 @@ pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanatio
     };
     let further: Vec<&Requirement> = also.iter().chain(when.iter().map(|rule| &rule.requires)).collect();
     let legacy = case.legacy();
-    // No grant helps against a body that nobody can read, as long as the row looks at bodies.
+    // No grant helps against an unreadable body, as long as the row looks at bodies.
     let is_unreadable = key.direction == Direction::WouldNewlyDeny
         && reason == Reason::BodyUnreadable.word()
         && !when.is_empty();
@@ -175,7 +175,7 @@ impl Case<'_> {
         all.into_iter().filter(|requirement| !is_met(requirement)).collect()
     }
 
-    /// Each path of grants to what is asked for.
+    /// Each path of grants to the requirement.
     fn ways(&self, requirement: &Requirement) -> Vec<String> {
         let way = |group: &str| {
             let way = self.catalog.way_to(group, requirement)?;
@@ -214,7 +214,7 @@ impl Case<'_> {
         )]
     }
 
-    /// The permissions and roles that somebody does not have yet and a group would bring.
+    /// The permissions and roles that the caller lacks and a group would bring.
     fn brings(&self, group: &str) -> (usize, usize) {
         let held = self.person.roles(self.catalog);
         let roles: BTreeSet<Arc<str>> = self.catalog.roles_of_group(group);

@@ -66,7 +66,7 @@ fn body_rule(BodyRule { field, equals, requires }: &BodyRule) -> Value {
     json!([kind, name, equals, requires.to_string()])
 }
 
-/// Of everything that somebody holds; of somebody who is gone or disabled, that this is so.
+/// The fingerprint of everything that a person holds; for one who is gone or disabled, of that fact.
 pub(super) fn of_grants(person: Option<&Person>, catalog: &Catalog) -> String {
     let grants = person.map_or(Value::Null, |person| {
         let roles = person.roles(catalog);

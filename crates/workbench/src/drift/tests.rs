@@ -153,7 +153,7 @@ fn a_sign_off_is_valid_until_the_requirement_or_the_grants_change() {
     }
 }
 
-/// Nobody moved her, but her group came to hold something else.
+/// She was not moved, but her group came to hold something else.
 #[test]
 fn a_sign_off_ends_when_a_group_or_a_role_changes() {
     let (mapping, before) = (mapping(MAPPING), catalog());

@@ -17,9 +17,9 @@ use policy::rbac::{Access, LegacyRole, Requirement, Standing};
 use serde::Serialize;
 
 use super::Facts;
+use super::asker::{AskerKind, Subject};
 use super::gate::Decides;
 use super::grants::{Grant, smallest};
-use super::somebody::{AskerKind, Somebody};
 
 /// The outcome of a request with one kind of body.
 #[derive(Debug, Serialize)]
@@ -35,7 +35,7 @@ pub struct AnswerReport {
     pub through: Vec<Way>,
     /// Everything that is missing.
     pub missing: Vec<String>,
-    /// Those missing requirements that no group holds: nobody can be let in by being put into a group.
+    /// Those missing requirements that no group holds: no membership of a group fulfils them.
     pub held_by_nobody: Vec<String>,
     /// What would be enough, each alone; what brings least along comes first.
     pub enough: Vec<Grant>,
@@ -56,7 +56,7 @@ pub enum Ending {
     Quiet,
 }
 
-/// How somebody comes to what is required.
+/// How a caller comes to the requirement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "from", rename_all = "snake_case")]
 pub enum Way {
@@ -82,7 +82,7 @@ pub enum Way {
     },
 }
 
-/// What is granted to somebody for one ticket and one customer.
+/// The grant to a person for one ticket and one customer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ForTicket {
     pub ticket: String,
@@ -90,7 +90,7 @@ pub struct ForTicket {
     pub role: String,
 }
 
-/// That somebody passes, and how.
+/// That a caller passes, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passage {
     /// Whether some kind of body is refused.
@@ -107,18 +107,18 @@ pub struct ShadowReport {
     pub required: Vec<String>,
 }
 
-/// The question whether somebody passes.
+/// The question whether a caller passes.
 pub(super) struct CallerQuestion<'a> {
     pub target: Target<'a>,
     pub method: Method,
-    pub somebody: &'a Somebody<'a>,
+    pub subject: &'a Subject<'a>,
     pub facts: &'a Facts<'a>,
 }
 
 impl<'a> CallerQuestion<'a> {
     /// Each kind of body that matters; `None`, by itself, where none does. The legacy gate never looks at one.
     pub(super) fn bodies(&self) -> Vec<Option<BodyKind<'a>>> {
-        let gate = self.verdict(None, &self.somebody.access).gate;
+        let gate = self.verdict(None, &self.subject.access).gate;
         let kinds = BodyKind::all(self.target.body_rules(), self.method);
         if kinds.is_empty() || matches!(gate, None | Some(GateInForce::Legacy(_))) {
             return vec![None];
@@ -127,7 +127,7 @@ impl<'a> CallerQuestion<'a> {
     }
 
     pub(super) fn answer(&self, body: Option<BodyKind<'_>>) -> AnswerReport {
-        let verdict = self.verdict(body, &self.somebody.access);
+        let verdict = self.verdict(body, &self.subject.access);
         let mut report = AnswerReport {
             body: body.map(BodyKind::report),
             answer: Ending::of(&verdict.outcome),
@@ -154,7 +154,7 @@ impl<'a> CallerQuestion<'a> {
     /// Whether the request passes with some kind of body, and by which grants; those for `tickets` are tried too, each as if
     /// the request named its ticket and that were open.
     pub(super) fn passage(&self, tickets: &[&ForTicket]) -> Option<Passage> {
-        let access = &self.somebody.access;
+        let access = &self.subject.access;
         let (mut is_partial, mut passes, mut ways) = (false, false, Vec::new());
         for body in self.bodies() {
             let verdict = self.verdict(body, access);
@@ -179,15 +179,15 @@ impl<'a> CallerQuestion<'a> {
         passes.then_some(Passage { is_partial, ways })
     }
 
-    /// What [`decide`](policy::decision::decide) answers for somebody who holds `access`.
+    /// What [`decide`](policy::decision::decide) answers for a caller who holds `access`.
     fn verdict(&self, body: Option<BodyKind<'_>>, access: &Access) -> Verdict {
         self.verdict_with(body, access, &TicketFacts::NotAsked)
     }
 
     fn verdict_with(&self, body: Option<BodyKind<'_>>, access: &Access, ticket: &TicketFacts) -> Verdict {
-        let principal = match self.somebody.kind {
-            AskerKind::Machine => Principal::Machine { id: MachineTokenId::new(self.somebody.name) },
-            _ => Principal::Admin { id: AdminId::new(self.somebody.name), session: None },
+        let principal = match self.subject.kind {
+            AskerKind::Machine => Principal::Machine { id: MachineTokenId::new(self.subject.name) },
+            _ => Principal::Admin { id: AdminId::new(self.subject.name), session: None },
         };
         let caller = match access.standing {
             Standing::Active => Caller::at(&self.target, &principal, access),
@@ -213,19 +213,19 @@ impl<'a> CallerQuestion<'a> {
     ) {
         report.reason = Some(lack.reason.word());
         let unmet: Vec<&Requirement> =
-            self.demanded(gate, body).into_iter().filter(|one| !self.somebody.access.meets(one)).collect();
+            self.demanded(gate, body).into_iter().filter(|one| !self.subject.access.meets(one)).collect();
         report.missing = unmet.iter().map(ToString::to_string).collect();
         if unmet.is_empty() {
             report.missing.clone_from(&lack.required);
         } else if gate == Some(GateInForce::V2) && body == Some(BodyKind::Unreadable) {
             report.missing.push(Reason::READABLE_BODY.to_owned());
         }
-        let nobody = unmet.iter().filter(|one| self.facts.catalog.groups_that_meet(one).is_empty());
-        report.held_by_nobody = nobody.map(ToString::to_string).collect();
+        let unheld = unmet.iter().filter(|one| self.facts.catalog.groups_that_meet(one).is_empty());
+        report.held_by_nobody = unheld.map(ToString::to_string).collect();
         let passes = |access: &Access| self.verdict(body, access).outcome.is_ok();
         report.enough = {
             let (catalog, rules) = (self.facts.catalog, self.facts.break_glass);
-            smallest(&self.somebody.access, catalog, rules, &self.accepted(), passes)
+            smallest(&self.subject.access, catalog, rules, &self.accepted(), passes)
         };
     }
 
@@ -255,15 +255,15 @@ impl<'a> CallerQuestion<'a> {
         let all: BTreeSet<&Requirement> = met.map(|rule| &rule.requires).collect();
         let first: Vec<&Requirement> = match ticket {
             None => std::iter::once(base).chain(also).collect(),
-            // The ticket's grant is of nobody's groups: what counts here is what needs no ticket.
-            Some(rule) => rule.without.iter().filter(|one| self.somebody.access.meets(one)).take(1).collect(),
+            // No group brings the ticket's grant: only the requirements without a ticket count here.
+            Some(rule) => rule.without.iter().filter(|one| self.subject.access.meets(one)).take(1).collect(),
         };
         let further = all.into_iter().filter(|one| !first.contains(one));
         first.iter().copied().chain(further).collect()
     }
 
     fn ways(&self, gate: Option<GateInForce>, body: Option<BodyKind<'_>>) -> Vec<Way> {
-        let (access, catalog) = (&self.somebody.access, self.facts.catalog);
+        let (access, catalog) = (&self.subject.access, self.facts.catalog);
         if let Target::Row(Row { kind: RowKind::Gated { legacy: Some(legacy), .. }, .. }, _) = &self.target
             && !matches!(gate, None | Some(GateInForce::V2))
         {
@@ -276,7 +276,7 @@ impl<'a> CallerQuestion<'a> {
                 Requirement::Role(_) => None,
                 Requirement::Permission(name) => Some(name.to_string()),
             };
-            for group in granting_groups(&access.groups, self.somebody.break_glass) {
+            for group in granting_groups(&access.groups, self.subject.break_glass) {
                 let Some(way) = catalog.way_to(group, requirement) else { continue };
                 let roles = way.iter().map(ToString::to_string).collect();
                 let permission = permission.clone();
@@ -293,7 +293,7 @@ impl<'a> CallerQuestion<'a> {
 impl Ending {
     fn of(outcome: &decision::Outcome) -> Ending {
         match outcome {
-            // The report of the row says whether it takes WebSockets.
+            // The report of the row states whether it takes WebSockets.
             Ok(_) | Err(Rejection::Upgrade) => Ending::Allow,
             Err(Rejection::Denied(_)) => Ending::Deny,
             Err(Rejection::Login) => Ending::Login,

@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use super::Facts;
 use super::answer::{AnswerReport, CallerQuestion, Ending, ForTicket, Passage};
-use super::somebody::{Asker, AskerKind, PartReport, Somebody};
+use super::asker::{Asker, AskerKind, PartReport, Subject};
 
 /// A caller and the outcome of their request.
 #[derive(Debug, Serialize)]
 pub struct CallerReport {
     pub kind: AskerKind,
     pub name: String,
-    /// An inactive admin is nobody to the gate.
+    /// The gate treats an inactive admin as unauthenticated.
     pub standing: Standing,
-    /// The id that was probably meant, where there is nobody of this one.
+    /// The id that was probably meant, where no admin has this one.
     pub closest: Option<String>,
     pub legacy: Vec<String>,
     pub groups: Vec<String>,
@@ -42,28 +42,28 @@ pub(super) fn report(
     asker: &Asker<'_>,
     facts: &Facts<'_>,
 ) -> CallerReport {
-    let somebody = Somebody::of(asker, facts);
+    let subject = Subject::of(asker, facts);
     let rollout = match target {
-        Target::Row(_, rollout) => somebody.rollout(rollout),
+        Target::Row(_, rollout) => subject.rollout(rollout),
         Target::Unmapped(_) => Cow::Borrowed(&Rollout::LEGACY),
     };
     let target = match target {
         Target::Row(row, _) => Target::Row(row, &rollout),
         Target::Unmapped(unmapped) => Target::Unmapped(*unmapped),
     };
-    let asked = CallerQuestion { target, method, somebody: &somebody, facts };
+    let asked = CallerQuestion { target, method, subject: &subject, facts };
     let answers: Vec<AnswerReport> = asked.bodies().into_iter().map(|body| asked.answer(body)).collect();
-    let access = &somebody.access;
+    let access = &subject.access;
     CallerReport {
-        kind: somebody.kind,
-        name: somebody.name.to_owned(),
+        kind: subject.kind,
+        name: subject.name.to_owned(),
         standing: access.standing,
-        closest: somebody.closest.map(ToOwned::to_owned),
+        closest: subject.closest.map(ToOwned::to_owned),
         legacy: access.legacy.iter().map(ToString::to_string).collect(),
         groups: access.groups.iter().map(ToString::to_string).collect(),
-        break_glass: somebody.break_glass,
+        break_glass: subject.break_glass,
         unusable: access.flaws.iter().map(ToString::to_string).collect(),
-        part: somebody.part(&target),
+        part: subject.part(&target),
         passes: answers.iter().all(|answer| answer.answer == Ending::Allow),
         answers,
     }
@@ -77,6 +77,6 @@ pub(crate) fn passage(
     tickets: &[&ForTicket],
     facts: &Facts<'_>,
 ) -> Option<Passage> {
-    let somebody = Somebody::of(asker, facts);
-    CallerQuestion { target, method, somebody: &somebody, facts }.passage(tickets)
+    let subject = Subject::of(asker, facts);
+    CallerQuestion { target, method, subject: &subject, facts }.passage(tickets)
 }

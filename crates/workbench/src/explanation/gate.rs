@@ -14,7 +14,7 @@ use super::Facts;
 pub struct GateReport {
     /// One for everybody; or two, for a cohort and for the rest.
     pub in_force: Vec<InForce>,
-    /// The roles of `@require_role`; `None` where there never was a legacy gate, so that it lets nobody in.
+    /// The roles of `@require_role`; `None` where there never was a legacy gate, so that it denies everyone.
     pub legacy: Option<Vec<String>>,
     /// What V2 asks for; `None` where that is undecided.
     pub v2: Option<Demanded>,
@@ -47,7 +47,7 @@ pub struct InForce {
     pub in_words: String,
 }
 
-/// For whom a gate decides.
+/// The callers that a gate decides for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {

@@ -29,7 +29,7 @@ pub enum Grant {
     LegacyRole { role: String },
 }
 
-/// Every grant that would do for somebody who holds `access`, those that bring least along first. `accepted` are the
+/// Every grant that would do for a caller who holds `access`, those that bring least along first. `accepted` are the
 /// legacy roles that the row accepts, in that order.
 pub(super) fn smallest(
     access: &Access,
@@ -45,7 +45,7 @@ pub(super) fn smallest(
     let mut grants: Vec<Grant> = legacy.map(|role| Grant::LegacyRole { role: role.to_string() }).collect();
     grants.extend(groups(access, catalog, &passes));
     let session = with_roles(access, catalog, &[BREAK_GLASS]);
-    // Nobody may rise by it from below (RBAC V2 design, section 6).
+    // It must not raise a caller from below (RBAC V2 design, section 6).
     if rules.allow(&access.groups) && passes(&session) {
         grants.push(Grant::BreakGlass { brings: brought(access, &session) });
     }

@@ -15,9 +15,9 @@ use policy::rbac::{Access, LegacyRole, Standing};
 use proptest::prelude::*;
 
 use super::answer::{AnswerReport, Ending, Way};
+use super::asker::Asker;
 use super::grants::Grant;
 use super::rivals::Lost;
-use super::somebody::Asker;
 use super::*;
 
 const ON: Control = Control { epoch: Epoch(7), rbac_v2: true, may_enforce: true };
@@ -149,7 +149,7 @@ const REQUESTS: [(&str, &str); 18] = [
     ("GET", "/nowhere"),
 ];
 
-/// What somebody holds who is in these groups.
+/// The access of an admin in these groups.
 fn access(catalog: &Catalog, groups: &[&str], break_glass: bool, legacy: &[LegacyRole]) -> Access {
     let groups = groups.iter().map(|group| Arc::from(*group)).collect();
     let roles =
@@ -187,7 +187,7 @@ fn decided(
 const GROUPS: [&str; 4] = ["readers", "writers", "keepers", "raxx-platform-admins"];
 
 proptest! {
-    /// The explanation is what is decided; each grant that it calls enough is; where it names no group, none would do.
+    /// The explanation equals the decision; each grant that it calls enough is; where it names no group, none would do.
     #[test]
     fn the_answer_is_the_decisions_and_each_grant_is_enough(
         request in prop::sample::select(&REQUESTS),
@@ -248,7 +248,7 @@ fn outcome(outcome: &decision::Outcome) -> Ending {
         Err(Rejection::Unknown) => Ending::Unknown,
         Err(Rejection::Gone) => Ending::Gone,
         Err(Rejection::Quiet) => Ending::Quiet,
-        Err(Rejection::Upgrade) => panic!("nobody asked for an upgrade"),
+        Err(Rejection::Upgrade) => panic!("no upgrade was asked for"),
     }
 }
 
@@ -285,7 +285,7 @@ fn the_grant_that_brings_least_along_comes_first() {
     assert_eq!(answer(("GET", "/nowhere"), &[], false).enough, []);
 }
 
-/// A body that cannot be read is denied by V2 whatever somebody holds; no grant would help.
+/// V2 denies an unreadable body whatever the caller holds; no grant would help.
 #[test]
 fn a_body_that_cannot_be_read_is_a_kind_of_its_own() {
     let scene = Scene::new(ROWS);
@@ -312,7 +312,7 @@ fn a_body_that_cannot_be_read_is_a_kind_of_its_own() {
         options.iter().map(|one| one.body.clone()).collect::<Vec<_>>(),
         [Some(BodyReport::Unreadable)]
     );
-    // In shadow it passes, and the explanation says what V2 would do. The legacy gate ignores the body.
+    // In shadow it passes, and the explanation shows what V2 would do. The legacy gate ignores the body.
     let shadow = caller("PUT", "/shadow-when");
     assert!(shadow.passes);
     let drifts: Vec<_> =
@@ -407,7 +407,7 @@ fn for_a_request_that_the_firewall_refuses_only_the_refusal_is_reported() {
     }
 }
 
-/// Three cases: no such path, a path without this method, and what is near.
+/// Three cases: no such path, a path without this method, and a similar path.
 #[test]
 fn a_path_without_a_row_is_not_a_wrong_method() {
     let scene = Scene::new(ROWS);

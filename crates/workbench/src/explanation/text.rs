@@ -7,11 +7,11 @@ use policy::rbac::Standing;
 use policy::rbac::census::BREAK_GLASS;
 
 use super::answer::{AnswerReport, Ending, ShadowReport, Way};
+use super::asker::AskerKind;
 use super::caller::CallerReport;
 use super::gate::{Decides, Demanded, GateReport, Part, RuleReport};
 use super::grants::Grant;
 use super::rivals::Rival;
-use super::somebody::AskerKind;
 use super::{Explanation, KindReport, Route, RowReport, UnmappedReport};
 use crate::report::style::{Style, columns};
 use crate::report::text::wrapped;
@@ -68,8 +68,8 @@ impl Page {
                 self.row(row, &explanation.file);
                 self.line(
                     "slash",
-                    "the path lacks the row's trailing slash: whom the row allows, Console answers with 308, or with \
-                     the view where its rule has strict_slashes=False",
+                    "the path lacks the row's trailing slash: Console answers allowed callers with 308, or with the \
+                     view where its rule has strict_slashes=False",
                 );
                 self.rivals(&explanation.rivals);
                 self.cluster(row);
@@ -212,7 +212,7 @@ impl Page {
             self.line("unusable", &format!("{flaw}: it grants nothing"));
         }
         match caller.kind {
-            AskerKind::Admin if caller.standing != Standing::Active => return self.nobody(caller),
+            AskerKind::Admin if caller.standing != Standing::Active => return self.inactive(caller),
             AskerKind::Admin | AskerKind::Machine => {}
             AskerKind::Group => self.line("", "a hypothetical caller in only this group"),
             AskerKind::LegacyRole => self.line("", "a hypothetical caller in no group"),
@@ -232,8 +232,8 @@ impl Page {
         }
     }
 
-    /// Somebody whom the gate treats as a stranger.
-    fn nobody(&mut self, caller: &CallerReport) {
+    /// An admin that the gate treats as unauthenticated.
+    fn inactive(&mut self, caller: &CallerReport) {
         let who = match caller.standing {
             Standing::Disabled => "the admin is disabled",
             Standing::SessionEnded => "the session has ended",
@@ -298,7 +298,7 @@ fn answer_in_words(answer: &AnswerReport) -> String {
 }
 
 fn way_in_words(way: &Way, name: &str) -> String {
-    // Somebody imagined bears the name of the group or the role.
+    // A hypothetical caller bears the name of the group or the role.
     let is_named = match way {
         Way::LegacyRole { role } => role == name,
         Way::Group { group, .. } => group == name,

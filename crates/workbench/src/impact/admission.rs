@@ -1,4 +1,4 @@
-//! Who passes a row, as a set of profiles. It says what [`decide`](policy::decision::decide) says, for all at once; a
+//! Who passes a row, as a set of profiles. It agrees with [`decide`](policy::decision::decide), for all at once; a
 //! property test compares the two.
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,7 +16,7 @@ use policy::rbac::{LegacyRole, Requirement};
 use super::Switches;
 use super::profile::{Population, Profile, ProfileKind};
 
-/// What is asked of a caller. Two rows with the same demand let the same people in.
+/// What a row asks of a caller. Two rows with the same demand let the same people in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Demand<'m> {
     Row(&'m RowKind, &'m Rollout),
@@ -76,8 +76,8 @@ impl<'p> Judge<'p> {
         }
     }
 
-    /// Nobody.
-    pub(super) fn nobody(&self) -> Admitted {
+    /// No caller.
+    pub(super) fn none(&self) -> Admitted {
         let profiles = FixedBitSet::with_capacity(self.profiles.len());
         Admitted { strangers: false, machines_of_console: false, profiles }
     }
@@ -102,7 +102,7 @@ impl<'p> Judge<'p> {
         let known = |profiles| Admitted { strangers: false, machines_of_console: false, profiles };
         match demand {
             Demand::NoRow(Unmapped::Forward) | Demand::Row(RowKind::Public | RowKind::Upstream, _) => all(),
-            Demand::NoRow(Unmapped::Deny | Unmapped::Quiet) | Demand::Row(RowKind::Gone, _) => self.nobody(),
+            Demand::NoRow(Unmapped::Deny | Unmapped::Quiet) | Demand::Row(RowKind::Gone, _) => self.none(),
             // Enrolled or not, a machine comes with a token, which is all that is asked of anybody there.
             Demand::Row(RowKind::Machine, _) => {
                 Admitted { machines_of_console: true, ..known(self.machines.clone()) }
@@ -150,7 +150,7 @@ impl<'p> Judge<'p> {
         match gate {
             GateInForce::Legacy(_) | GateInForce::Shadow => {
                 for role in legacy.into_iter().flatten() {
-                    // What no profile holds lets nobody in.
+                    // A role that no profile holds admits no caller.
                     if let Some(holders) = self.legacy.get(role) {
                         passing.union_with(holders);
                     }
@@ -196,8 +196,8 @@ fn meets(profile: &Profile, requirement: &Requirement) -> bool {
 }
 
 /// What V2 asks for with such a body, of which one is enough, and besides; `None` where nothing would be enough: an undecided
-/// row, or a body that its rules cannot read. On a row for a ticket that is what needs none: whom a ticket lets in changes with
-/// each ticket, and no grant of a group is a way to it.
+/// row, or a body that its rules cannot read. On a row for a ticket these are the requirements without one: the callers that
+/// a ticket lets in change with each ticket, and no grant of a group is a way to it.
 pub(super) fn demanded<'v>(
     v2: &'v V2Gate,
     body: BodyKind<'_>,

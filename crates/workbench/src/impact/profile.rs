@@ -18,11 +18,12 @@ type Names = BTreeSet<Arc<str>>;
 pub enum ProfileKind {
     Admin,
     Machine,
-    /// Somebody who holds one legacy role, and is in the groups that `--legacy-as` puts such people into.
+    /// A hypothetical admin with one legacy role, in the groups that `--legacy-as` puts its holders into.
     LegacyRole,
-    /// Somebody who is in one group and holds no legacy role.
+    /// A hypothetical admin in one group, without a legacy role.
     Group,
-    /// An admin who holds nothing: there only where nobody else is, so that what opens or closes to any admin is seen.
+    /// An admin who holds nothing: only where there is no other profile, so that a row that opens or closes to any admin is
+    /// seen.
     NoRole,
 }
 
@@ -183,7 +184,7 @@ fn asks_for_shares(mappings: &[&Mapping]) -> bool {
     rollouts.filter_map(|rollout| rollout.cohort.as_ref()).any(|cohort| cohort.percent > 0)
 }
 
-/// Somebody who is in one group alone; of the group of break-glass, with a live session.
+/// A hypothetical admin in one group alone; for the group of break-glass, with a live session.
 fn member(group: &Arc<str>, catalog: &Catalog) -> Profile {
     let (groups, break_glass) = ([group.clone()].into(), **group == *BREAK_GLASS);
     profile(ProfileKind::Group, vec![group.clone()], BTreeSet::new(), groups, break_glass, catalog)

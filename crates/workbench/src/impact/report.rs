@@ -31,7 +31,7 @@ pub struct ImpactReport {
     pub promoted: bool,
     /// Whether every path was looked at; if not, changes may be missing.
     pub complete: bool,
-    /// What opens or closes to people whom no profile names, in sentences; the gravest first.
+    /// What opens or closes to callers that no profile names, in sentences; the gravest first.
     pub warnings: Vec<String>,
     pub clusters: Vec<ClusterChange>,
     /// Routes that another than before serves.
@@ -131,7 +131,7 @@ impl Impact<'_> {
             .collect()
     }
 
-    /// How many rows of the new mapping, or rows that are gone, change for somebody.
+    /// How many rows of the new mapping, or rows that are gone, change for at least one caller.
     pub fn routes_changed(&self) -> usize {
         let routes: std::collections::BTreeSet<&str> =
             self.changes.iter().filter_map(|change| route_of(&change.region)).collect();

@@ -71,7 +71,7 @@ impl<'m> Requests<'m> {
     }
 }
 
-/// Each kind of request that somebody can make in a region, with its methods. Who gains or loses by a request of another
+/// Each kind of request that can be made in a region, with its methods. Who gains or loses by a request of another
 /// kind, by a body that meets several rules, does so by one of these as well.
 pub(super) fn of<'m>(region: &Region<'m>) -> Vec<(Requests<'m>, MethodSet)> {
     let mut kinds = by_body(region);

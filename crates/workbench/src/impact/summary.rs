@@ -6,7 +6,7 @@ use super::report::route_of;
 use super::{AccessChange, Change, Counts, Impact, ProfileKind};
 
 impl Impact<'_> {
-    /// What opens or closes to callers whom no profile names, and whether anything may be missing; the gravest first. The
+    /// What opens or closes to callers that no profile names, and whether anything may be missing; the gravest first. The
     /// direction is that of the change, if it is one.
     pub fn warnings(&self) -> Vec<(Option<AccessChange>, String)> {
         let uncovered = |is_quiet, direction, sentence: &str| {
@@ -45,7 +45,7 @@ impl Impact<'_> {
         opens.chain(routes).chain(closes).chain(incomplete).collect()
     }
 
-    /// How many rows open or close to whom, a sentence each.
+    /// How many rows open or close to each unnamed kind of caller, a sentence each.
     fn routes_by_nameless(&self, direction: AccessChange) -> Vec<String> {
         let mut routes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for change in &self.changes {

@@ -147,7 +147,7 @@ fn allows(target: Target<'_>, caller: Caller<'_>, control: &Control, body: &Body
 }
 
 proptest! {
-    /// For every row and for none, every body and every caller: the set has whom the decision lets in.
+    /// For every row and for none, every body and every caller: the set has the callers that the decision lets in.
     #[test]
     fn a_set_has_whom_the_decision_lets_in(people in prop::collection::vec(person(), 0..12), rbac_v2: bool) {
         let mut people = people;
@@ -171,7 +171,7 @@ proptest! {
                 let admitted = judge.admitted(&demand, body);
                 for (index, profile) in population.profiles().iter().enumerate() {
                     let is_real = matches!(profile.kind, ProfileKind::Admin | ProfileKind::Machine);
-                    // A percentage says nothing about somebody who is only imagined.
+                    // A percentage does not apply to a hypothetical caller.
                     if !is_real && target.row().is_some_and(|row| &*row.route == "GET /p") {
                         continue;
                     }
@@ -234,7 +234,7 @@ fn grouping_leaves_nobody_out() {
     let population = Population::new(&catalog, &people, &LegacyAs::new(), &[&old, &new]);
     let impact = impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
     let admins = |direction| -> usize {
-        // Whoever opens to anybody is not counted one by one.
+        // A row that opens to anybody is not counted admin by admin.
         let changes = impact
             .changes
             .iter()
@@ -260,7 +260,7 @@ fn grouping_leaves_nobody_out() {
         });
         assert_eq!(text.contains(&*person.id), gains_or_loses, "{}", person.id);
     }
-    // What is shown usually does not grow with the people.
+    // The length of the report usually does not grow with the people.
     let lines = |people: &[Person]| {
         let population = Population::new(&catalog, people, &LegacyAs::new(), &[&old, &new]);
         let impact = super::impact(&old, &new, &catalog, &population, Switches { rbac_v2: true });
@@ -344,7 +344,7 @@ GET /deep                                                         routes.toml:25
     assert!(text.contains("Clusters\n  V  legacy -> v2\n"), "{text}");
 }
 
-/// An open question that was answered: by whom, and where that is recorded, in both forms.
+/// An open question that was answered: who answered it, and where that is recorded, in both forms.
 #[test]
 fn who_decided_a_row_is_beside_what_the_decision_changes() {
     let rows = |rest: &str| {
@@ -366,7 +366,7 @@ fn who_decided_a_row_is_beside_what_the_decision_changes() {
     assert_eq!(report["changes"][0]["decided"], expected, "{report:#}");
 }
 
-/// Whom a ticket lets in changes with each ticket: what is reported is who needs none.
+/// The callers that a ticket lets in change with each ticket: only those who need none are reported.
 #[test]
 fn a_row_for_a_ticket_is_reachable_without_one_by_whom_it_names() {
     let row = |rest: &str| format!("\"GET /x/<int:id>\" = {{ role = \"r0\"{rest} }}");
@@ -407,7 +407,7 @@ fn text_of(old: &str, new: &str) -> (String, bool) {
 const UNMAPPED: &str =
     "version = 1\nunmapped = \"deny\"\n[blueprints.b.routes]\n\"GET /x\" = { session = true }\n";
 
-/// A change that opens every unmapped path is reported first; the change back says who is affected and how.
+/// A change that opens every unmapped path is reported first; the change back reports who is affected and how.
 #[test]
 fn a_change_of_unmapped_paths_is_reported_first() {
     let forward = UNMAPPED.replace("deny", "forward");
@@ -459,15 +459,15 @@ what no row covers and `quiet` names                               routes.toml:2
         ),
         "{text}"
     );
-    // With `unmapped = "deny"` nobody had such a path before or has it now.
+    // With `unmapped = "deny"` such a path was closed to all before and is now.
     assert!(text_of(UNMAPPED, &quiet(UNMAPPED)).1);
     assert!(text_of(&quiet(UNMAPPED), UNMAPPED).1);
-    // What is said of the rest says nothing of the quiet path.
+    // The report of the rest does not mention the quiet path.
     let (text, _) = text_of(&quiet(UNMAPPED), &quiet(&forward));
     assert!(!text.contains("quiet"), "{text}");
 }
 
-/// Where a table names no role and there is nobody yet, somebody is imagined all the same.
+/// Where a table names no role and there are no admins yet, a hypothetical admin is reported all the same.
 #[test]
 fn what_closes_to_every_admin_is_reported_without_a_database() {
     let catalog = Catalog::default();
@@ -538,7 +538,7 @@ fn an_enrolled_machine_gains_and_loses_nothing_on_machine_rows() {
     assert_eq!(changed("\"GET /x\" = { session = true }", machines), [&["bare", "robot"], &none[..]]);
 }
 
-/// Without a body that can be read nobody passes V2, whatever they hold; the legacy gate lets them through.
+/// Without a readable body no caller passes V2, whatever they hold; the legacy gate lets them through.
 #[test]
 fn a_body_that_cannot_be_read_is_a_change_of_its_own() {
     let of = |mode: &str| {
@@ -620,8 +620,8 @@ fn member(id: &str, groups: &[&str]) -> Person {
 }
 
 proptest! {
-    /// For each row, those gain by a change of grants whom the row lets in after it and did not before, one by one; and so
-    /// do those lose.
+    /// For each row, a caller gains by a change of grants exactly if the row lets them in after it and did not before; and
+    /// loses likewise.
     #[test]
     fn a_change_of_grants_gains_and_loses_what_each_person_does(
         before in prop::collection::vec(prop::collection::btree_set(0..3_u8, 0..3), 4),

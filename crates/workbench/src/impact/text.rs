@@ -159,7 +159,7 @@ impl ImpactText<'_, '_> {
         (gains + losses > 0).then(|| format!("of the admins, {loses}, {gains_something}"))
     }
 
-    /// Those who gain or lose and whom no profile names.
+    /// Those who gain or lose and that no profile names.
     fn nameless(&self, change: &Change<'_>) -> Vec<(&'static str, AccessChange)> {
         let directions = self.view.directions();
         directions.flat_map(|direction| change.nameless(direction).map(move |who| (who, direction))).collect()
@@ -199,7 +199,7 @@ impl ImpactText<'_, '_> {
     /// What the rows ask for, before and after.
     fn demands(&self, change: &Change<'_>) -> String {
         let [before, after] = self.impact.demands_in_words(change);
-        // A change of grants leaves what is asked for as it is.
+        // A change of grants leaves the demands as they are.
         if before == after { before } else { format!("{before} -> {after}") }
     }
 }

@@ -96,7 +96,7 @@ fn posted(decider: &str, gate: &str, who: &str, answer: &str) -> Recorded {
     }
 }
 
-/// The role of the row is `reader`'s, that of the rule nobody has.
+/// The role of the row is `reader`'s, that of the rule no group has.
 fn body_row(mode: &str) -> String {
     format!(
         "version = 1\n[clusters]\nC = \"{mode}\"\n[blueprints.b]\ncluster = \"C\"\n[blueprints.b.routes]\n\
@@ -120,7 +120,7 @@ fn an_answer_that_depends_on_the_body_is_only_possible() {
     assert_eq!((replay.uncertain, replay.newly(false)), (1, 0));
 }
 
-/// V2 has read the body then: what it answered says what the body was.
+/// V2 has read the body then: its answer shows what the body was.
 #[test]
 fn what_v2_answered_says_what_the_body_was() {
     let v2 = body_row("v2");
@@ -134,7 +134,7 @@ fn what_v2_answered_says_what_the_body_was() {
     // By other rules it may be unreadable.
     let other = v2.replace("/t", "/u");
     assert_eq!(ends(posted(&v2, "v2", "rita", "allow"), &other), [("deny", false, Because::Mapping)]);
-    // With the switch off nobody looked at the body, and it is the switch that makes the difference.
+    // With the switch off the body was not looked at, and it is the switch that makes the difference.
     assert_eq!(ends(posted(&v2, "legacy", "rita", "deny"), &v2), [("allow", false, Because::Grants)]);
     // OPTIONS has no body: V2 denies it for certain.
     let session = "version = 1\n[blueprints.b.routes]\n\"POST /w\" = { session = true }\n";
@@ -190,7 +190,7 @@ fn a_machine_is_answered_as_the_gate_answers_it() {
     }
 }
 
-/// For a path without a row nobody is looked up where everything is forwarded, and no token anywhere.
+/// For a path without a row no session is looked up where everything is forwarded, and no token anywhere.
 #[test]
 fn what_depends_on_who_asked_is_only_possible() {
     let ends = |answer: &str, candidate: &str| -> Vec<(&str, bool)> {
@@ -213,7 +213,7 @@ fn what_depends_on_who_asked_is_only_possible() {
     assert_eq!(ends("allow", &session), [("login", false)]);
     assert_eq!(ends("allow", &gated), [("deny", false), ("login", false)]);
     assert_eq!(ends("allow", &machine), [("unauthorized", false)]);
-    // Nobody was logged in.
+    // The request was unauthenticated.
     assert_eq!(ends("login", &session), []);
     assert_eq!(ends("login", &gated), []);
     assert_eq!(ends("login", &public), [("allow", true)]);

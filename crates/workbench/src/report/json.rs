@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Finding;
 
-/// What is written. A command that has more to say flattens it into an object of its own.
+/// The JSON that is written. A command that reports more flattens it into an object of its own.
 #[derive(Debug, Serialize)]
 pub struct Report<'a, S> {
     /// The command's own counts.

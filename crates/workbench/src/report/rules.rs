@@ -109,7 +109,7 @@ pub const CHECK: [Rule; 60] = [
     ),
     error(
         "bad-approval",
-        "a rule of [approval] is malformed, or names nobody who could approve",
+        "a rule of [approval] is malformed, or names no possible approver",
         "correct the line: `group = { by = [\"...\"], quorum = 1, longest = \"8h\" }`",
     ),
     error(
@@ -162,7 +162,7 @@ pub const CHECK: [Rule; 60] = [
     error(
         "decided-otherwise",
         "a row requires something else than the option that was decided for",
-        "require what the option says, or write `option = \"custom\"` with a `reason`",
+        "require what the option specifies, or write `option = \"custom\"` with a `reason`",
     ),
     error("repeated-role", "a legacy gate or a rule about tickets lists a role twice", "list each role once"),
     error(
@@ -244,17 +244,17 @@ pub const CHECK: [Rule; 60] = [
     ),
     warning(
         "unreviewed-row",
-        "a row that `import` left to Console and nobody has reviewed",
+        "a row that `import` left to Console, not yet reviewed",
         "give the row its gate, or remove `unreviewed` if Console is to decide",
     ),
     warning(
         "unheld-legacy-role",
-        "a legacy role that rows accept and nobody holds",
+        "a legacy role that rows accept and no admin holds",
         "correct the role, or declare every role that exists with `legacy_roles`",
     ),
     warning(
         "undeclared-legacy-role",
-        "a legacy role that somebody holds and `legacy_roles` does not declare",
+        "a legacy role that an admin holds and `legacy_roles` does not declare",
         "correct the role in the database, or add it to `legacy_roles`",
     ),
     warning(
@@ -321,7 +321,7 @@ pub const CHECK: [Rule; 60] = [
 ];
 
 /// What `console-gate check` finds in the access tables. None of it keeps a mapping from being activated: such a row grants
-/// nothing, and that may be what is wrong with it.
+/// nothing, and that may be its mistake.
 pub const ROWS: [Rule; 5] = [
     warning(
         "malformed-role-word",
@@ -350,7 +350,7 @@ pub const ROWS: [Rule; 5] = [
     ),
 ];
 
-/// What `console-gate check` finds in what is read of Console. None of it is about the mapping.
+/// What `console-gate check` finds in the tables that it reads of Console. None of it is about the mapping.
 pub const CONSOLE: [Rule; 5] = [
     error(
         "console-select",
@@ -360,7 +360,7 @@ pub const CONSOLE: [Rule; 5] = [
     warning(
         "console-relation",
         "something of Console is not read as it could be",
-        "do as the message says, or leave it if that is meant",
+        "follow the message, or leave it if that is intended",
     ),
     warning(
         "console-unqualified",
@@ -370,7 +370,7 @@ pub const CONSOLE: [Rule; 5] = [
     warning(
         "console-unheard",
         "changes of Console's tables go unnoticed: they are read for each request",
-        "run `console-gate migrate`, which says which table refuses",
+        "run `console-gate migrate`, which names the table that refuses",
     ),
     note(
         "no-legacy-roles",
@@ -384,7 +384,7 @@ pub const SETTINGS: [Rule; 9] = [
     error(
         "bad-setting",
         "a setting that a gate would refuse at its start",
-        "correct the value: the message says what the key takes",
+        "correct the value: the message states what the key takes",
     ),
     error(
         "unreadable-file",
@@ -408,7 +408,7 @@ pub const SETTINGS: [Rule; 9] = [
     ),
     warning(
         "no-second-approver",
-        "nobody approves what two people have to give over the API",
+        "no approver is set for API edits that require two people",
         "add `[approval.edits]` with `by`; until then such changes are made by command alone (docs/guards.md)",
     ),
     warning(
@@ -431,7 +431,7 @@ pub const SETTINGS: [Rule; 9] = [
 /// What `console-gate diff` finds.
 pub const DIFF: [Rule; 2] = [
     warning("access-gain", "a caller gains access", "confirm that each of them should have access"),
-    warning("access-loss", "a caller loses access", "first grant what is missing, or confirm the loss"),
+    warning("access-loss", "a caller loses access", "first grant the missing access, or confirm the loss"),
 ];
 
 /// What `console-gate lint` finds.
@@ -473,7 +473,7 @@ pub const LINT: [Rule; 12] = [
     ),
     warning(
         "unreadable-site",
-        "what is required, or where, is only known at run time",
+        "the required role, or its place, is only known at run time",
         "write literal arguments and paths, or compare it with the mapping by hand",
     ),
     warning(

@@ -54,7 +54,7 @@ impl Colours {
             .unwrap_or(Colours::Auto)
     }
 
-    /// Whether output is coloured that does or does not go to a terminal, as `variable` says.
+    /// Whether output is coloured that does or does not go to a terminal, by the environment's `variable`.
     fn applies(self, is_terminal: bool, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
         let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
         let is_dumb = variable("TERM").is_some_and(|term| term == *OsStr::new("dumb"));
@@ -82,7 +82,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// As `--color` says; else colours on a terminal that is not a dumb one, unless the environment says otherwise.
+    /// As `--color` asks; else colours on a terminal that is not a dumb one, unless the environment sets otherwise.
     pub fn of(stream: &impl IsTerminal) -> Style {
         let applies = Colours::chosen().applies(stream.is_terminal(), |name| std::env::var_os(name));
         if applies { Style::Coloured } else { Style::Plain }

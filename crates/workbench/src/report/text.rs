@@ -77,7 +77,7 @@ pub fn excerpt(path: &str, lines: &Lines<'_>, found: &Diagnostic, style: Style) 
 }
 
 /// `text` in lines of at most `columns` characters: `first` and `next` are how far the first line and the others are set
-/// in. What is longer than a line and has no space, or is within backticks, stays whole, so that it can be copied.
+/// in. A word longer than a line, or text within backticks, stays whole, so that it can be copied.
 pub fn wrapped(text: &str, columns: usize, first: usize, next: usize) -> String {
     let mut lines = String::new();
     let mut column = 0;
@@ -112,7 +112,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     .filter(|word| !word.is_empty())
 }
 
-/// The text with control characters spelled out, and those that turn the order of letters: what a file says must not
+/// The text with control characters spelled out, and those that turn the order of letters: a file's content must not
 /// reach the terminal as a command, nor show as something else.
 pub fn harmless(text: &str) -> String {
     let is_harmful = |letter: char| {
@@ -141,11 +141,11 @@ mod tests {
             id: "undecided",
             level: Level::Note,
             place: Some(place),
-            message: "`POST /console/customers/<id>/<session_id>/revoke` waits for somebody".to_owned(),
+            message: "`POST /console/customers/<id>/<session_id>/revoke` waits for a decision".to_owned(),
             suggestion: Some("decide".to_owned()),
         };
         let plain = "app/views.py:12:5: note[undecided]:\n    \
-                     `POST /console/customers/<id>/<session_id>/revoke` waits for somebody\n    help: decide\n";
+                     `POST /console/customers/<id>/<session_id>/revoke` waits for a decision\n    help: decide\n";
         assert_eq!(finding(&undecided, Style::Plain), plain);
         let coloured = finding(&undecided, Style::Coloured);
         assert!(coloured.contains("\x1b[1;92mnote[undecided]\x1b[0m"), "{coloured:?}");

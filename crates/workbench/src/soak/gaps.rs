@@ -22,7 +22,7 @@ pub struct Gap {
     pub gate: String,
 }
 
-/// What is missing.
+/// What was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lost {

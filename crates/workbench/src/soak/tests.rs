@@ -63,7 +63,7 @@ fn uses(route: &str, admin: Option<&str>, requests: u64) -> Use {
     Use { route: route.into(), admin: admin.map(str::to_owned), requests }
 }
 
-/// What is known; each case changes a part of what makes S1 ready to the hour.
+/// The known facts; each case changes a part of what makes S1 ready to the hour.
 struct Known {
     shadow_since: Option<DateTime<Utc>>,
     flag: Flag,
@@ -154,7 +154,7 @@ fn consoles_own_refusals_hold_a_cluster() {
         said("S2", vec![refusals("S2", "GET /x", "v2", 401, 1, 48)]),
         (Readiness::Enforced, vec![], 0)
     );
-    // What the legacy gate allowed is shown, and holds nobody: it is no word about V2.
+    // What the legacy gate allowed is shown, and holds no cluster back: it is no evidence about V2.
     let legacy = vec![refusals("S1", "GET /a", "legacy", 403, 7, 1)];
     let state = state_of("S1", &Known { refusals: legacy, ..ready() });
     assert_eq!((state.verdict, state.missing.len()), (Readiness::Ready, 0));
@@ -277,7 +277,7 @@ fn gap(cluster: Option<&str>, until: DateTime<Utc>, lost: Lost) -> Gap {
     }
 }
 
-/// What is missing may have been a disagreement that nobody has explained, and holds the cluster as long as one would.
+/// Missing counts may hide an unexplained disagreement, and hold the cluster as long as one would.
 #[test]
 fn lost_evidence_holds_a_cluster_for_its_quiet_hours() {
     let beginning = "evidence was lost between 2026-03-29 09:58:00Z and 2026-03-29 10:00:00Z: ";

@@ -1,4 +1,4 @@
-//! What a running gate is asked: each case has to be what the decision says.
+//! The cases for a running gate: each has to agree with the decision.
 
 use policy::decision::body::{self, BodyFacts, ContentHeaders};
 use policy::decision::{Caller, Question, Rejection, decide};
@@ -80,11 +80,11 @@ fn decided(case: &Case<'_>, mapping: &Mapping, catalog: &Catalog) -> Expect {
         Err(Rejection::Unauthorized) => Expect::Unauthorized,
         Err(Rejection::Gone) => Expect::Gone,
         Err(Rejection::Quiet) => Expect::Quiet,
-        Err(Rejection::Upgrade) => panic!("nobody asked for an upgrade"),
+        Err(Rejection::Upgrade) => panic!("no upgrade was asked for"),
     }
 }
 
-/// The cases of one row: what is sent, who asks, and the outcome that it must have.
+/// The cases of one row: the body, the caller, and the outcome that it must have.
 fn cases_of(plan: &Plan<'_>, method: Method, path: &str) -> Vec<(String, &'static str, Expect)> {
     let of_row = plan.cases.iter().filter(|case| case.method == method && case.path == path);
     of_row
@@ -144,11 +144,11 @@ fn each_kind_of_body_is_asked() {
     let expected: Vec<_> = expected.into_iter().map(|(body, who, end)| (body.to_owned(), who, end)).collect();
     assert_eq!(cases_of(&plan, Method::Post, "/json"), expected);
     assert_eq!(cases_of(&plan, Method::Put, "/json"), expected);
-    // OPTIONS has no body, so that nobody passes.
+    // OPTIONS has no body, so that no caller passes.
     assert_eq!(cases_of(&plan, Method::Options, "/json"), [expected[0].clone(), expected[7].clone()]);
     let form = cases_of(&plan, Method::Delete, "/form");
     assert!(form.iter().any(|(body, ..)| body == "a%20b=x%26y&c=gate%2Dverify"), "{form:?}");
-    // Nobody can be given what no role brings; an admin who has only the row's role is still a case.
+    // A probe cannot be given what no role brings; an admin who has only the row's role is still a case.
     let with_1: Vec<_> = form.iter().filter(|(body, ..)| body.contains("c=1")).collect();
     assert_eq!(with_1.iter().map(|(.., end)| *end).collect::<Vec<_>>(), [Expect::Deny]);
     // In shadow no body is looked at.
@@ -177,7 +177,7 @@ fn what_no_row_covers_is_asked() {
     }
 }
 
-/// A row says how it refuses and may ask for several permissions; the cases expect exactly that.
+/// A row states how it refuses and may ask for several permissions; the cases expect exactly that.
 #[test]
 fn how_a_row_refuses_is_expected() {
     let (mapping, catalog) = (Mapping::parse("t", FILE).unwrap(), catalog());

@@ -1,4 +1,4 @@
-//! What was held at a time: what is held now, without what was written since.
+//! The grants at a time: those of now, without the changes recorded since.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use policy::rbac::census::CallerKind;
 
 use super::{Change, Changed, Held, History, Holder, Period, Present, Unless};
 
-/// Whom a change may concern.
+/// The holders that a change may concern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Concerns {
     Everybody,
@@ -74,15 +74,15 @@ impl<'p> Past<'p> {
         past
     }
 
-    /// The times in the period at which something may change, its beginning first, and whom each concerns.
+    /// The times in the period at which something may change, its beginning first, and the holders that each concerns.
     pub(super) fn points(&self, period: &Period) -> BTreeMap<DateTime<Utc>, Concerns> {
         let mut points = BTreeMap::from([(period.from, Concerns::Everybody)]);
-        let mut add = |time: DateTime<Utc>, whom: Option<usize>| {
+        let mut add = |time: DateTime<Utc>, holder: Option<usize>| {
             if !period.has_inside(time) {
                 return;
             }
             let known = points.entry(time).or_insert_with(|| Concerns::Some(BTreeSet::new()));
-            match (known, whom) {
+            match (known, holder) {
                 (Concerns::Some(these), Some(index)) => {
                     these.insert(index);
                 }
@@ -131,7 +131,7 @@ impl<'p> Past<'p> {
         &self.states[index].groups
     }
 
-    /// Whether somebody was active at that time, or nobody knows.
+    /// Whether a holder was active at that time, or may have been.
     pub(super) fn may_be_active(&self, index: usize, time: DateTime<Utc>) -> bool {
         let (holder, state) = (&self.history.holders[index], &self.states[index]);
         if holder.kind == CallerKind::Machine {
@@ -146,7 +146,7 @@ impl<'p> Past<'p> {
         }
     }
 
-    /// What is not known of somebody who could.
+    /// The uncertainty about a holder who could.
     pub(super) fn unless(&self, index: usize) -> Option<Unless> {
         match self.history.holders[index].standing {
             Present::Gone => Some(Unless::GoneNow),
@@ -155,7 +155,7 @@ impl<'p> Past<'p> {
         }
     }
 
-    /// Where what was written does not fit to what is there.
+    /// Where the recorded changes do not fit the present grants.
     pub(super) fn misfits(self) -> Vec<String> {
         self.misfits.into_iter().collect()
     }
@@ -208,5 +208,5 @@ fn misfit(changed: &Changed) -> String {
     };
     let at = changed.at.format("%Y-%m-%d %H:%M:%SZ");
     let is = if changed.is_added { "is not there after it" } else { "is there after it" };
-    format!("{what} was {was} at {at} and {is}: something that nobody recorded came between")
+    format!("{what} was {was} at {at} and {is}: an unrecorded change came between")
 }

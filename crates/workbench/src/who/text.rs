@@ -18,19 +18,19 @@ pub fn text(who: &Who, style: Style) -> String {
     };
     page.heading(&format!("{} {}, {period}", who.method, who.path));
     if let Some(why) = &who.refused {
-        page.line(2, &format!("nobody: the firewall refuses the request: {why}"));
+        page.line(2, &format!("no caller: the firewall refuses the request: {why}"));
         return page.text;
     }
     for decided in &who.rows {
         page.line(2, &format!("{}{}", time_of(who, decided.from, decided.until), decider(decided)));
     }
     page.heading("Who could");
-    for (intervals, whom) in [
+    for (intervals, callers) in [
         (&who.anybody, "anybody, logged in or not"),
         (&who.machines_of_console, "machines whose token Console verifies"),
     ] {
         for Interval { from, until } in intervals {
-            page.line(2, &format!("{}{whom}", time_of(who, *from, *until)));
+            page.line(2, &format!("{}{callers}", time_of(who, *from, *until)));
         }
     }
     let is_known = who.rows.iter().all(|decided| decided.by.mapping_sha256.is_some());
@@ -88,7 +88,7 @@ pub fn notes(heading: &str, notes: &[String], style: Style) -> String {
     page.text
 }
 
-/// The kind and the id of somebody, with what is not known of them.
+/// The kind and the id of a caller, with the uncertainty about them.
 pub fn name(person: &Passing) -> String {
     let name = match (person.kind, &person.name) {
         (CallerKind::Machine, Some(name)) => format!("machine {name} ({})", person.id),
@@ -97,7 +97,7 @@ pub fn name(person: &Passing) -> String {
     match person.unless {
         None => name,
         Some(Unless::DisabledNow) => {
-            format!("{name}, unless disabled by then: is disabled now, and nobody recorded since when")
+            format!("{name}, unless disabled by then: is disabled now, and since when was not recorded")
         }
         Some(Unless::GoneNow) => format!("{name}, if an admin at the time: is none now"),
     }
@@ -130,7 +130,7 @@ fn held_by(held: &HeldBy) -> Option<String> {
 fn decider(decided: &Decided) -> String {
     let by = &decided.by;
     let Some(sha256) = &by.mapping_sha256 else {
-        return "no mapping is known: nobody is listed".to_owned();
+        return "no mapping is known: no caller is listed".to_owned();
     };
     let mapping = format!("mapping {}", sha256.get(..12).unwrap_or(sha256));
     let Some(route) = &by.route else { return format!("{mapping}: no row, {}", by.asks) };

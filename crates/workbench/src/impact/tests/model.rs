@@ -1,4 +1,4 @@
-//! Random mappings, compared request by request: an impact names everybody whose answer differs, and nobody else.
+//! Random mappings, compared request by request: an impact names every caller whose answer differs, and no other.
 
 use std::fmt::Write as _;
 
@@ -217,7 +217,7 @@ fn is_about(change: &Change<'_>, sent: &Sent, old: &Mapping, new: &Mapping) -> b
     };
     match change.requests {
         Requests::WebSocket => sent.upgrade,
-        // No file of this model says `cors`.
+        // No file of this model sets `cors`.
         Requests::Preflight => false,
         Requests::All => true,
         Requests::Body(_) | Requests::ReadBy(..) => {

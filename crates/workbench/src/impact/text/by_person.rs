@@ -12,12 +12,12 @@ const MOST_NAMES: usize = 6;
 /// Routes of one direction before the rest is only counted.
 const MOST_ROUTES: usize = 12;
 
-/// By their places among the changes, what somebody gains and loses.
+/// What a person gains and loses, by the places among the changes.
 type Effect = [Vec<usize>; 2];
 
 impl<'i, 'm> ImpactText<'i, 'm> {
     pub(super) fn people(&self, print: &mut impl FnMut(Tone, &str)) {
-        // Groups and legacy roles are shown where nobody real is known.
+        // Groups and legacy roles are shown where no real caller is known.
         let is_real = |kind| matches!(kind, ProfileKind::Admin | ProfileKind::Machine);
         let profiles = self.impact.population.profiles();
         let are_real = profiles.iter().any(|profile| is_real(profile.kind));

@@ -15,7 +15,7 @@ const MOST_ROUTES: usize = 12;
 /// Ways of access of one group and direction.
 const MOST_WAYS: usize = 8;
 
-/// What makes changes alike: what is asked for, of which requests, and who gains and loses.
+/// What makes changes alike: the demand, the kind of request, and who gains and loses.
 #[derive(PartialEq, Eq, Hash)]
 struct Alike<'c> {
     demands: String,
@@ -227,7 +227,7 @@ fn imagined(profiles: &[&Profile], named: &BTreeSet<String>) -> Vec<String> {
         .iter()
         .filter(|one| one.kind == ProfileKind::LegacyRole && !one.groups.is_empty())
         .map(|one| format!("legacy role {}, in {}", joined(one.members.iter()), joined(one.groups.iter())));
-    let nobody = profiles.iter().filter(|one| one.kind == ProfileKind::NoRole).flat_map(|one| &one.members);
+    let roleless = profiles.iter().filter(|one| one.kind == ProfileKind::NoRole).flat_map(|one| &one.members);
     let lines = list("group", &of_kind(ProfileKind::Group, true)).into_iter().chain(with_groups).chain(alone);
-    lines.chain(nobody.map(ToString::to_string)).collect()
+    lines.chain(roleless.map(ToString::to_string)).collect()
 }

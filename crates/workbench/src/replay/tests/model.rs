@@ -1,4 +1,4 @@
-//! Random requests to random mappings: what a replay says for certain is so, and what is so it says to be possible.
+//! Random requests to random mappings: certain answers of a replay are right, and the right one is among the possible.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::impact::{LegacyAs, Population, ProfileKind};
 fn logged(then: &Arc<Mapping>, sent: &Sent, who: Who<'_>) -> Option<Recorded> {
     let (answer, gate) = ends(then, sent, who);
     let target = Target::of(then, sent.path, sent.method);
-    // Where no session is asked for, nobody is looked up.
+    // Where no session is asked for, no caller is looked up.
     // A quiet path is not logged.
     if then.is_quiet(sent.path) {
         return None;

@@ -28,7 +28,7 @@ pub enum Asker<'a> {
     Machine { id: &'a str, access: &'a Access },
     /// An imagined member of this group alone.
     Group(&'a str),
-    /// Somebody imagined who holds this legacy role, and is in no group.
+    /// A hypothetical admin who holds this legacy role, and is in no group.
     LegacyRole(&'a LegacyRole),
 }
 
@@ -43,13 +43,13 @@ pub enum AskerKind {
 }
 
 impl AskerKind {
-    /// Whether there is somebody of that name, whose id may fall into a share.
+    /// Whether the caller exists, with an id that may fall into a share.
     fn is_real(self) -> bool {
         matches!(self, AskerKind::Admin | AskerKind::Machine)
     }
 }
 
-/// On which side of a cohort somebody is.
+/// On which side of a cohort a caller is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartReport {
     pub in_cohort: bool,
@@ -57,7 +57,7 @@ pub struct PartReport {
 }
 
 /// A caller, real or hypothetical, with everything that a decision takes.
-pub(super) struct Somebody<'a> {
+pub(super) struct Subject<'a> {
     pub kind: AskerKind,
     pub name: &'a str,
     pub access: Cow<'a, Access>,
@@ -65,12 +65,12 @@ pub(super) struct Somebody<'a> {
     pub closest: Option<&'a str>,
 }
 
-impl<'a> Somebody<'a> {
-    pub(super) fn of(asker: &Asker<'a>, facts: &Facts<'_>) -> Somebody<'a> {
+impl<'a> Subject<'a> {
+    pub(super) fn of(asker: &Asker<'a>, facts: &Facts<'_>) -> Subject<'a> {
         let nothing = || Access { standing: Standing::Active, ..Access::nothing(facts.control.epoch) };
         let (kind, name, access) = match asker {
             Asker::Admin { id, access, break_glass, closest } => {
-                return Somebody {
+                return Subject {
                     kind: AskerKind::Admin,
                     name: id,
                     access: Cow::Borrowed(*access),
@@ -79,7 +79,7 @@ impl<'a> Somebody<'a> {
                 };
             }
             Asker::Machine { id, access } => {
-                return Somebody {
+                return Subject {
                     kind: AskerKind::Machine,
                     name: id,
                     access: Cow::Borrowed(*access),
@@ -87,7 +87,7 @@ impl<'a> Somebody<'a> {
                     closest: None,
                 };
             }
-            // A member of the break-glass group represents somebody with a session.
+            // A member of the break-glass group represents an admin with a session.
             Asker::Group(group) => {
                 let roles = facts.catalog.roles_of_group(group);
                 let permissions = facts.catalog.permissions_of(&roles);
@@ -101,10 +101,10 @@ impl<'a> Somebody<'a> {
             ),
         };
         let break_glass = kind == AskerKind::Group && name == BREAK_GLASS;
-        Somebody { kind, name, access: Cow::Owned(access), break_glass, closest: None }
+        Subject { kind, name, access: Cow::Owned(access), break_glass, closest: None }
     }
 
-    /// Somebody imagined has no id that could fall into a share, unless the share is all.
+    /// The rollout for this caller: a hypothetical one has no id that could fall into a share, unless the share is all.
     pub(super) fn rollout<'r>(&self, rollout: &'r Rollout) -> Cow<'r, Rollout> {
         match &rollout.cohort {
             Some(cohort) if !self.kind.is_real() && cohort.percent < 100 => {
