@@ -40,7 +40,7 @@ pub(super) struct Mount {
     pub(super) name: String,
     pub(super) prefix: Result<Option<String>, Unreadable>,
     pub(super) subdomain: Option<String>,
-    /// The blueprint, and those that it is nested in: what is registered to run before the routes of any of them runs.
+    /// The blueprint, and those that it is nested in: hooks registered before the routes of any of them run.
     pub(super) chain: Vec<Key>,
 }
 

@@ -1,4 +1,4 @@
-//! What is called, and with which arguments: a function or a method, under an alias or through `functools.partial`.
+//! A call and its arguments: a function or a method, under an alias or through `functools.partial`.
 
 use tree_sitter::Node;
 

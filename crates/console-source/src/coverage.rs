@@ -28,7 +28,7 @@ use self::cover::{Cover, cover};
 use self::route::{ConsoleRoute, methods_to_cover};
 use self::served::{Served, served};
 
-/// Compares every route with the rows, and every row with the routes. `name` is the mapping's file; `has_order` says
+/// Compares every route with the rows, and every row with the routes. `name` is the mapping's file; `has_order` tells
 /// whether the routes are in the order in which a request meets them.
 pub fn coverage(routes: &[ConsoleRoute], has_order: bool, name: &str, mapping: &Mapping) -> Vec<Finding> {
     let mut coverage =
@@ -70,7 +70,7 @@ struct Coverage<'m> {
     mapping: &'m Mapping,
     /// The methods with which routes lead to a row, by the row's offset.
     reached: BTreeMap<usize, MethodSet>,
-    /// What is known to decide a route's requests: its row by the row's offset, or none.
+    /// The known deciders of a route's requests: its row by the row's offset, or none.
     reported: BTreeMap<(usize, Method), BTreeSet<Option<usize>>>,
     findings: Vec<Finding>,
 }

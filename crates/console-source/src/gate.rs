@@ -129,7 +129,7 @@ impl Sites {
         if sets.iter().all(|set| narrowest.is_subset(set)) {
             Gate::AnyOf(narrowest.clone())
         } else {
-            // Callers who hold one role of each list pass: no single list says that.
+            // Callers who hold one role of each list pass: no single list expresses that.
             Gate::Unreadable("it requires roles from more than one list at once".to_owned())
         }
     }
@@ -218,7 +218,7 @@ fn roles<'t>(
                     names.push(name);
                 }
             }
-            // No role is equal to a list: nobody passes, or the decorator does what cannot be seen.
+            // No role is equal to a list: every caller is denied, or the decorator does what cannot be seen.
             Value::Many(_) => return Err("it passes a list to a decorator that takes `*roles`".to_owned()),
             Value::Truth(_) | Value::Nothing => return no_role(),
         }

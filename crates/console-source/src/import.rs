@@ -1,8 +1,8 @@
 //! A first `routes.toml` from Console's source: today's gates as they are, and no V2 role decided.
 //!
-//! The result lets in nobody whom Console does not let in today: a gate that was read exactly becomes the row's legacy
-//! gate; whatever was not, Console goes on to gate by itself (`upstream`); what no row can say has no row, and is
-//! denied until somebody writes one. Pure: the source as it was read, text out.
+//! The result lets in only callers that Console lets in today: a gate that was read exactly becomes the row's legacy
+//! gate; Console goes on to gate all others by itself (`upstream`); a route that no row can express has no row, and is
+//! denied until one is written. Pure: the source as it was read, text out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ pub struct Import {
     pub rows: usize,
     /// How many of them have a legacy gate.
     pub gated: usize,
-    /// What the source has and no row says, and what may gate routes and is not understood: where, and why.
+    /// What the source has and no row expresses, and possible gates that are not understood: where, and why.
     pub left_out: Vec<(Location, String)>,
 }
 
@@ -36,7 +36,7 @@ const HEADER: &str = "\
 #   undecided   no V2 role is chosen yet: until one is, the legacy gate decides. To decide, replace it
 #               with role = \"...\"
 #   upstream    Console's own decorators decide, as today
-#   unauthenticated  \"401\" where Console itself answers so and redirects nobody to its login
+#   unauthenticated  \"401\" where Console itself answers so instead of redirecting to its login
 #   unreviewed  why the row was left to Console; `console-gate check` warns of it. Review each one: a page for
 #               everyone is `public = true`, one for every admin `session = true`, one for machines
 #               `machine = true`; where Console is to decide, remove `unreviewed`

@@ -7,7 +7,7 @@ use super::scope::{At, World};
 use super::syntax::{children, last_word, text_of, visit};
 use super::value::Value;
 
-/// Attributes, keys and methods that hold somebody's legacy role.
+/// Attributes, keys and methods that hold a caller's legacy role.
 const ROLE_WORDS: [&str; 4] = ["role", "roles", "admin_roles", "primary_role"];
 /// Functions that are the legacy gate itself.
 const GATE_FUNCTIONS: [&str; 2] = ["has_role", "primary_role"];

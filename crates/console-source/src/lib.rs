@@ -2,13 +2,13 @@
 //!
 //! What can be read is read exactly: aliases, constants (of other files, too), `url_prefix` wherever it is given,
 //! nested blueprints, class-based views, hooks. What only the running program knows is reported as unreadable, with its
-//! place; nothing is guessed, and nothing that could change a route or a gate is dropped in silence. Source: Flask 3.1
+//! place; nothing is guessed, and no possible change of a route or a gate is dropped in silence. Source: Flask 3.1
 //! (`flask.sansio.blueprints`, `flask.views`). Pure: files in, facts out.
 //!
 //! Reading order: [`syntax`] (trees), [`scope`] (what a name is bound to), [`value`] (what an expression comes to),
-//! [`call`] (what is called, with which arguments), [`blueprint`] (where routes are mounted), [`gate`] (the sites),
+//! [`call`] (calls and their arguments), [`blueprint`] (where routes are mounted), [`gate`] (the sites),
 //! [`hook`] (what runs before views), [`route`] and [`options`] (the routes), [`inline`] (role checks within
-//! views), [`deferred`] (decorators that step back for the gate), [`unread`] (what is not read); then [`coverage`], [`lint`] and [`import`]: what was read, compared with the mapping.
+//! views), [`deferred`] (decorators that step back for the gate), [`unread`] (the rest, reported); then [`coverage`], [`lint`] and [`import`]: what was read, compared with the mapping.
 
 #![forbid(unsafe_code)]
 
@@ -133,7 +133,7 @@ pub struct PlainHook {
     pub what: String,
 }
 
-/// What `Route::blueprint` says where a route belongs to the application itself.
+/// The value of `Route::blueprint` where a route belongs to the application itself.
 pub const APP: &str = "app";
 
 /// Who reaches a view, as far as `@require_role` decides it.
@@ -143,13 +143,13 @@ pub enum Gate {
     None,
     /// Callers who hold one of these. Two decorators of which one requires no more than the other are one gate.
     AnyOf(BTreeSet<String>),
-    /// There is one, and the [`Site`] at this place says why it cannot be read.
+    /// There is one, and the [`Site`] at this place states why it cannot be read.
     UnreadableSite(Location),
-    /// What is behind the route cannot be read.
+    /// The view behind the route, or its wrappers, cannot be read.
     Unreadable(Unreadable),
 }
 
-/// A place where somebody is asked for a legacy role by `require_role`.
+/// A place where `require_role` asks the caller for a legacy role.
 #[derive(Clone, Debug)]
 pub struct Site {
     pub place: Location,

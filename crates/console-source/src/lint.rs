@@ -77,7 +77,7 @@ impl<'m> Lint<'m> {
                 rows.values().for_each(|(row, methods)| self.compare(route, rule, *methods, roles, row));
             }
             Gate::None => rows.values().for_each(|(row, methods)| self.no_site(route, rule, *methods, row)),
-            // The site says it.
+            // The site reports it.
             Gate::UnreadableSite(_) => {}
             Gate::Unreadable(reason) => self.unreadable(route, "its gate", reason),
         }
@@ -201,7 +201,7 @@ fn deferred(deferred: &Deferred) -> Finding {
     Finding { suggestion, ..finding("deferred-effects", &deferred.place, message) }
 }
 
-/// What is a finding with a mapping and without one.
+/// The findings that do not depend on a mapping.
 fn common(source: &ConsoleSource) -> Vec<Finding> {
     let unreadable = source.sites.iter().filter_map(|site| {
         let reason = site.roles.as_ref().err()?;

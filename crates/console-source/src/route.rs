@@ -170,7 +170,7 @@ impl<'t> Finder<'_, 't> {
         let Some((word, _)) = ROUTE_DECORATORS.iter().find(|(name, _)| *name == called.method.word) else {
             return;
         };
-        // `app.get(...)` of what is only called an app may be a client's.
+        // `app.get(...)` of an object only named `app` may be a client's.
         let is_certain = match *word {
             "route" => self.world.receiver(called.method.object) != Receiver::Unknown,
             _ => self.world.made_by_flask(called.method.object) != Receiver::Unknown,

@@ -197,7 +197,7 @@ fn words_of_name(name: &str) -> impl Iterator<Item = &str> {
     name.split('.').filter(|word| !word.is_empty())
 }
 
-/// Every name that a scope binds; what is in functions and classes within it is theirs.
+/// Every name that a scope binds; names in functions and classes within it are theirs.
 fn collect<'t>(scope: Node<'t>, module: &Module<'t>) -> Bindings<'t> {
     let text = module.text();
     let mut bindings = Bindings::new();

@@ -29,7 +29,7 @@ impl<'f> Parsed<'f> {
         self.tree.as_ref().map(Tree::root_node).filter(|root| !root.has_error())
     }
 
-    /// What is wrong with the file.
+    /// The file's syntax error, if it has one.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         if self.sound_root().is_some() {
             return None;
@@ -60,7 +60,7 @@ fn nests_deeper_than(limit: usize, root: Node<'_>) -> bool {
     }
 }
 
-/// The first error that says more than that the whole file is one.
+/// The first error that is narrower than the whole file.
 fn first_error(root: Node<'_>) -> Option<usize> {
     let mut first = None;
     visit(root, |node| {
@@ -78,7 +78,7 @@ pub(super) fn place(file: &PythonFile, byte: usize) -> Location {
     Location { file: file.name.clone(), line, column }
 }
 
-/// Visits `root` and what is below it, parents first. `enter` says whether to go below a node. Without recursion: a
+/// Visits `root` and all nodes below it, parents first. `enter` decides whether to go below a node. Without recursion: a
 /// file may nest as deeply as it likes.
 pub(super) fn visit<'t>(root: Node<'t>, mut enter: impl FnMut(Node<'t>) -> bool) {
     let mut cursor = root.walk();

@@ -69,7 +69,7 @@ fn names_mean_what_python_lets_them_mean() {
             "@bp.get('/x')\n@require_role('a', 'b')\n@require_role('b', 'c')\ndef v(): pass",
             "GET /b/x unreadable",
         ),
-        // Flask registers the view before it applies what is above the route.
+        // Flask registers the view before it applies the decorators above the route.
         ("@require_role('a')\n@bp.get('/x')\ndef v(): pass", "GET /b/x none"),
         (
             "@bp.route('/x', methods=['get', 'POST'])\n@require_role('a')\nasync def v(): pass",
@@ -93,7 +93,7 @@ fn an_import_means_the_file_that_python_would_take() {
         ("from app import roles\nR = roles.R", "ops"),
         ("import app.roles\nR = app.roles.R", "ops"),
         ("import app.roles as names\nR = names.R", "ops"),
-        // `roles` by itself is somebody else's module: `app` is a package.
+        // `roles` by itself is another module: `app` is a package.
         ("from roles import R", "unreadable"),
         ("from other.roles import R", "unreadable"),
     ];
@@ -314,7 +314,7 @@ fn a_hook_before_a_route_gates_it_or_is_reported() {
         ("if STRICT:\n    @bp.before_request\n    @require_role('a')\n    def g(): pass", "/b/x a|b+"),
         ("for b in (bp,):\n    bp.before_request(require_role('a')(lambda: None))", "/b/x a|b+"),
         ("@app.url_value_preprocessor\ndef g(endpoint, values):\n    abort(404)", "/b/x a|b+"),
-        // It refuses nobody.
+        // It refuses no request.
         ("@bp.before_request\ndef g():\n    h()\ndef h():\n    return 1", "/b/x a|b"),
     ];
     for (text, expected) in cases {
@@ -418,7 +418,7 @@ fn options_of_rules_are_read() {
     assert_eq!(route(nested).options.host.as_deref(), Some("in.out"));
 }
 
-/// The decorator takes roles in every usual way and under any name; what is read otherwise lets nobody in by mistake.
+/// The decorator takes roles in every usual way and under any name; one that is read otherwise lets no caller in by mistake.
 #[test]
 fn the_roles_of_a_gate_are_read_however_they_are_passed() {
     let splat = "def require_role(*roles): pass\n";
@@ -441,7 +441,7 @@ fn the_roles_of_a_gate_are_read_however_they_are_passed() {
         // No role is equal to a list.
         (splat, "require_role(['a', 'b'])", "unreadable"),
         (typed, "require_role(['a', 'b'])", "unreadable"),
-        // What more than the roles says may say that one role is not enough.
+        // Arguments besides the roles may mean that one role is not enough.
         ("", "require_role('a', 'b', all=True)", "unreadable"),
         ("", "require_role(all_of=['a', 'b'])", "unreadable"),
         ("", "require_role('a', **options)", "unreadable"),
@@ -476,7 +476,7 @@ fn the_decorator_may_have_another_name_or_several() {
     assert_eq!(gates(&[("require_role", Meaning::Session)]), [Gate::None, Gate::None]);
 }
 
-/// What the operator says that a decorator asks for is what its rows say.
+/// A decorator's rows ask for what the operator declared for it.
 #[test]
 fn guards_of_consoles_own_become_rows() {
     let of = |decorators: &str| {
@@ -503,14 +503,14 @@ fn guards_of_consoles_own_become_rows() {
     assert_eq!(of("@api_or_session('ops')"), [machine.clone(), machine]);
     assert_eq!(of("@login_required"), ["session = true", "session = true, unauthenticated = \"401\""]);
     assert_eq!(of("@token_required"), ["machine = true", "machine = true"]);
-    // Beside what is not understood, Console decides.
+    // Beside a decorator that is not understood, Console decides.
     for decorators in ["@login_required\n@other", "@login_required\n@token_required", "@api_or_session()"] {
         let rows = of(decorators);
         assert!(rows.iter().all(|row| row.starts_with("upstream = true")), "{decorators}: {rows:?}");
     }
 }
 
-/// Whatever the words, every gate that is read becomes a row; what is left to Console says where and why.
+/// Whatever the words, every gate that is read becomes a row; a row left to Console notes where and why.
 #[test]
 fn an_import_has_a_row_for_every_gate() {
     let text = format!(

@@ -1,7 +1,7 @@
 //! The JSON of `deploy/flask/dump_routes.py`: everything that Werkzeug knows of a rule.
 //!
-//! Every field that is written is read here, and one that is not known is an error: what is exported and not read would
-//! be a difference that nobody would see.
+//! Every field that is written is read here, and an unknown one is an error: an exported field that is not read would
+//! hide a difference.
 
 use std::collections::BTreeMap;
 

@@ -213,7 +213,7 @@ hooks.none                             /none
         assert!(unlisted(old)[0].contains("old dump_routes.py"));
     }
 
-    /// A field that is written and not read would be a difference that nobody sees.
+    /// A field that is written and not read would hide a difference.
     #[test]
     fn a_dump_with_something_unknown_is_refused() {
         for changed in [

@@ -16,7 +16,7 @@ pub struct Hit {
     pub method: Method,
     /// Decoded, without its query; empty where it was not kept.
     pub path: String,
-    /// What the caller is and its id; `None` for nobody.
+    /// The caller's kind and id; `None` for an unauthenticated caller.
     pub caller: Option<Caller>,
     pub count: u64,
     pub last_seen: DateTime<Utc>,
@@ -29,7 +29,7 @@ pub struct Hits {
     pub path: String,
     /// How many different callers that the gate knew.
     pub people: usize,
-    /// Requests by nobody that it knew.
+    /// Requests by callers that the gate did not know.
     pub by_strangers: u64,
     pub count: u64,
     pub last_seen: DateTime<Utc>,

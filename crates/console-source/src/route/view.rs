@@ -1,4 +1,4 @@
-//! What is between a route and its view: decorators, wrappers, and those of class-based views.
+//! The layers between a route and its view: decorators, wrappers, and those of class-based views.
 
 use policy::method::{Method, MethodSet};
 
@@ -9,7 +9,7 @@ use crate::syntax::{children, last_word};
 use crate::value::Meaning as Leads;
 use crate::{Meaning, SitePosition, Unreadable, inline};
 
-/// What is between a route and its view.
+/// The layers between a route and its view.
 #[derive(Clone, Default)]
 pub(super) struct Behind {
     pub(super) gates: Vec<Key>,
@@ -207,7 +207,7 @@ impl<'t> Finder<'_, 't> {
         self.world.guards.called(meaning).any(|known| self.world.is_named(name, known))
     }
 
-    /// `partial(view, ...)` goes around a view and asks nobody anything.
+    /// `partial(view, ...)` wraps a view and checks no caller.
     fn is_partial(&self, name: At<'t>) -> bool {
         last_word(name.node, self.world.modules[name.module].text()).is_some()
             && self.world.is_named(name, "partial")
