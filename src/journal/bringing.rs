@@ -42,7 +42,7 @@ impl Damage {
     }
 }
 
-/// What the audit says of a part of a spool that is no row.
+/// The audit event for a part of a spool that is no row.
 pub(super) fn damaged(file: &Path, offset: Option<u64>, bytes: u64) -> AuditEvent {
     let file = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     AuditEvent::SpoolDamaged { file, offset, bytes }
@@ -64,8 +64,8 @@ pub(super) fn parse(lines: Vec<Line>, damage: &mut Damage) -> Vec<Entry> {
     entries
 }
 
-/// Appends those rows that are not in the database yet. A row that the database refuses for what it says would be in
-/// the way of all others for ever: it is set aside, beside the spool that it came from.
+/// Appends those rows that are not in the database yet. A row that the database refuses for its content would
+/// block all others for ever: it is set aside, beside the spool that it came from.
 pub(super) async fn bring<S>(
     store: &S,
     entries: &[Entry],

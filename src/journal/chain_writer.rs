@@ -44,7 +44,7 @@ pub enum AuditError {
     /// Neither the database nor the spool took it in time.
     #[error("the audit row was not durable within {0:?}")]
     Late(Duration),
-    /// The database refused it for what it says.
+    /// The database refused it for its content.
     #[error("the audit row was refused: {0}")]
     Refused(Arc<StoreError>),
     /// Neither the database nor the spool took it.
@@ -212,7 +212,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         self.under_way.drain(..).map(Entry::unseal).collect()
     }
 
-    /// Appends what is under way to the database.
+    /// Appends the rows under way to the database.
     async fn append(&mut self) -> Result<(), StoreError> {
         let appending = self.store.append(&self.under_way);
         tokio::time::timeout(self.database_time, appending)
@@ -222,7 +222,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         Ok(())
     }
 
-    /// Appends what is under way to the spool, because of an error of the database.
+    /// Appends the rows under way to the spool, because of an error of the database.
     async fn spool(&mut self, error: StoreError) -> Result<(), AuditError> {
         let rows = self.under_way.len();
         if self.state.get() == AuditState::Database {
@@ -248,7 +248,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
     /// by their ids.
     async fn settle_given_up(&mut self) {
         if !self.under_way.is_empty() {
-            // Nobody waits for the outcome, which is logged and counted.
+            // No caller waits for the outcome, which is logged and counted.
             let _ = self.spool(StoreError::Unavailable("a write was given up".into())).await;
         }
     }
@@ -273,7 +273,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         let _ = self.write(vec![draft]).await;
     }
 
-    /// What a checkpoint says is in the database must be there: none while rows wait.
+    /// Offers a checkpoint of the head. Its rows must be in the database: no checkpoint while rows wait.
     pub(super) fn checkpoint(&mut self) {
         let (head, now) = (self.chain.head(), self.clock.now());
         if let Some(checkpoints) = &self.checkpoints

@@ -32,7 +32,7 @@ pub trait CheckpointSink {
     ///
     /// # Errors
     ///
-    /// It is not known to be. It may be put again: the same checkpoint twice says nothing else.
+    /// It is not known to be. It may be put again: the same checkpoint twice adds nothing.
     fn put(&self, checkpoint: &Checkpoint) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 

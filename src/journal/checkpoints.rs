@@ -89,7 +89,7 @@ impl Checkpoints {
     /// Queues a checkpoint. Every row up to its head must be in the database. `false`: a place is too far behind; it
     /// may be offered again.
     pub fn offer(&self, checkpoint: &Checkpoint) -> bool {
-        // Each of them, whatever the others say: the same checkpoint twice in a place says nothing else.
+        // Each of them, whatever the others answer: the same checkpoint twice in a place adds nothing.
         let taken: Vec<bool> =
             self.queues.iter().map(|queue| queue.try_send(Job::Put(checkpoint.clone())).is_ok()).collect();
         taken.into_iter().all(|is_taken| is_taken)

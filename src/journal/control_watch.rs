@@ -49,7 +49,7 @@ impl ControlWatch {
         }
     }
 
-    /// Looks once, and returns what is wrong with the chain.
+    /// Checks once, and returns the chain's fault.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl ControlWatch {
     }
 }
 
-/// What is wrong with the chain as it is now, given that it ended at `last` before. A head that went on over rows that
+/// The fault of the chain as it is now, given that it ended at `last` before. A head that went on over rows that
 /// were sealed anew is found by the checkpoint of the old one.
 fn problem(last: Option<&ChainHead>, now: &ControlChain) -> Option<&'static str> {
     let end = now.end.as_ref();

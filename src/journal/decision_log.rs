@@ -4,7 +4,7 @@
 //! requests, `coverage` lists the paths that no row covers. It is written behind the answers ([`tally`](crate::journal::tally)), what
 //! of it is lost is recorded, and it is forgotten after some days.
 //!
-//! Paths are bounded by the hour, those of people and those that nobody is logged in for each by themselves, so that a
+//! Paths are bounded by the hour, those of people and those of unauthenticated callers each by themselves, so that a
 //! scanner does not take the room of the people. Beyond the bound a request counts without its path.
 
 mod paths;
@@ -40,7 +40,7 @@ pub struct Decision<'r> {
     pub route: Option<&'r Arc<str>>,
     pub cluster: Option<&'r Arc<str>>,
     pub gate: &'static str,
-    /// The kind and the id; `None` where nobody is logged in.
+    /// The kind and the id; `None` for an unauthenticated caller.
     pub actor: Option<(&'static str, &'r str)>,
     pub answer: &'static str,
     pub reason: &'static str,
@@ -133,7 +133,7 @@ pub struct Keeping {
     pub days: u32,
     /// Different paths an hour and gate process that people ask for.
     pub paths_an_hour: usize,
-    /// The same, that nobody is logged in for.
+    /// The same, of unauthenticated callers.
     pub anonymous_paths_an_hour: usize,
 }
 
@@ -186,7 +186,7 @@ impl DecisionLog {
         self.tally.progress()
     }
 
-    /// Writes what is gathered. For a gate that takes no requests any more.
+    /// Writes the gathered sums. For a gate that takes no requests any more.
     pub async fn finish(&self, limit: Duration) {
         if !self.tally.finish(limit).await {
             tracing::warn!("the last decisions were not logged in time; `soak` will report them as missing");

@@ -172,7 +172,7 @@ impl DriftReporter {
         self.tally.progress()
     }
 
-    /// Writes what is gathered. For a gate that takes no requests any more.
+    /// Writes the gathered sums. For a gate that takes no requests any more.
     pub async fn finish(&self, limit: Duration) {
         if !self.tally.finish(limit).await {
             tracing::warn!(

@@ -22,7 +22,7 @@ pub struct Erased {
     pub customer_rows: u64,
 }
 
-/// Blanks what is personal of an actor in every row that names it. The event that accounts for it is sealed in the same
+/// Blanks the personal data of an actor in every row that names it. The event that accounts for it is sealed in the same
 /// transaction, and does not name the actor either.
 ///
 /// # Errors

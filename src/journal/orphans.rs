@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// How long rows rest after the database did not take them.
 const REST: Duration = Duration::from_millis(500);
 
-/// The files that nobody can take over, for readiness.
+/// The files that cannot be taken over, for readiness.
 #[derive(Clone, Debug, Default)]
 pub struct Unreadable(Arc<Mutex<BTreeMap<PathBuf, String>>>);
 
@@ -52,7 +52,7 @@ impl Unreadable {
     }
 }
 
-/// What is done about the files of dead gates.
+/// The task that takes over the files of dead gates.
 pub(super) struct Orphans<S: ?Sized> {
     pub(super) store: Arc<S>,
     pub(super) folder: PathBuf,
@@ -69,7 +69,7 @@ pub(super) struct Orphans<S: ?Sized> {
 }
 
 impl<S: AuditStore + ?Sized + Send + Sync + 'static> Orphans<S> {
-    /// Looks, and brings what is found, for as long as the task runs.
+    /// Scans the folder, and brings the rows that it finds, for as long as the task runs.
     pub(super) async fn follow(self) {
         loop {
             match self.scan().await {
@@ -140,7 +140,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Orphans<S> {
         }
     }
 
-    /// A file whose rows are in the database goes; one in which something was no row is kept for somebody to look at.
+    /// Closes a file whose rows are in the database: removes it, or keeps a damaged one for inspection.
     async fn close(&self, orphan: Spool, damage: Damage) -> io::Result<()> {
         let pieces = damage.pieces();
         let file = orphan.path().to_owned();

@@ -1,5 +1,5 @@
-//! Answers by which Console refuses requests that the gate has let in: 401, 403, and a redirect to its login page, which is
-//! what a `login_required` of its own says.
+//! Answers by which Console refuses requests that the gate has let in: 401, 403, and a redirect to its login page, as
+//! a `login_required` of its own answers.
 //!
 //! While Console's own decorators still decide, V2 grants nothing, and nothing else would show that. So each such
 //! answer is counted, logged now and then, and kept for `soak`: added up in memory by hour, route and cluster, and
@@ -66,7 +66,7 @@ pub struct UpstreamRefusals {
 
 impl UpstreamRefusals {
     /// Starts the writing task on the current runtime. Of the routes in `own` nothing is kept: their views refuse by
-    /// themselves. A redirect to `login_path` is a refusal too. What is older than `days` is forgotten.
+    /// themselves. A redirect to `login_path` is a refusal too. Counts older than `days` are deleted.
     pub fn start(
         store: SharedStore,
         clock: SharedClock,
@@ -134,7 +134,7 @@ impl UpstreamRefusals {
         self.shared.add(key, now);
     }
 
-    /// Writes what is gathered. For a gate that takes no requests any more.
+    /// Writes the gathered sums. For a gate that takes no requests any more.
     pub async fn finish(&self, limit: Duration) {
         if finish(&self.finish, limit).await != Some(true) {
             tracing::warn!("Console's last refusals were not written in time");
@@ -207,7 +207,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes until nobody reports any more.
+    /// Writes until all reporters are dropped.
     async fn run(mut self, mut finishing: mpsc::Receiver<oneshot::Sender<bool>>) {
         loop {
             let asked = tokio::time::timeout(GATHER, finishing.recv()).await;

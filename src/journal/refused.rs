@@ -1,7 +1,7 @@
 //! Requests that the firewall refused: counted, logged, and the last of each reason kept in memory, so that an operator
-//! can see what is turned away.
+//! can see them.
 //!
-//! What is kept is escaped and cut, and leaves out what may be a secret: the query, a user in an absolute target, and
+//! A sample is escaped and cut, and leaves out what may be a secret: the query, a user in an absolute target, and
 //! every line of a head that does not begin like a request.
 
 use std::collections::VecDeque;
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(list[0].status, 400);
     }
 
-    /// An endless method and an endless target take no more room than what is kept of them.
+    /// An endless method and an endless target take no more room than the kept part of them.
     #[test]
     fn what_is_kept_is_bounded() {
         let sample = sample();

@@ -2,7 +2,7 @@
 //!
 //! A browser asks for an icon on every page, and a page may poll an address that is gone. The first denial is written
 //! before it is answered, as every denial is. For an hour, those that would write the same row again are counted, and one
-//! more row, sealed in the same chain, says how many there were:
+//! more row, sealed in the same chain, records how many there were:
 //!
 //! ```text
 //! 403 -> access_denied, durable -> 403, 403, 403: counted -> an hour later, or the gate stops -> denials_repeated
@@ -42,7 +42,7 @@ const MOST_OF_ONE: usize = 1_000;
 /// Rows that are handed to the writer together.
 const BATCH: usize = 256;
 
-/// What a denial says, but for its time, its request, the epoch and the session: that is named by the cookie, which Flask
+/// The content of a denial, but for its time, request, epoch and session: that is named by the cookie, which Flask
 /// signs anew as often as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Statement {
@@ -51,7 +51,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// What `denied` says.
+    /// The statement of `denied`.
     pub fn of(denied: &AccessDenied) -> Statement {
         let principal = json!([denied.actor_kind, denied.actor_id]).to_string();
         let whole = json!([
@@ -170,7 +170,7 @@ impl Repeats {
         Repeats { shared, finish }
     }
 
-    /// The durable row of the last hour that says the same, if there is one; then this denial is counted, and needs no row.
+    /// The durable row of the last hour with the same statement, if any; then this denial is counted, and needs no row.
     pub fn count(&self, statement: &Statement, request_id: &str) -> Option<Uuid> {
         let at = self.shared.clock.now();
         let mut state = self.shared.state();
@@ -215,7 +215,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes until nobody counts any more.
+    /// Writes until all counters are dropped.
     async fn run(self, mut finishing: mpsc::Receiver<oneshot::Sender<()>>) {
         loop {
             match tokio::time::timeout(LOOK, finishing.recv()).await {

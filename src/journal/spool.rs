@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub const EXTENSION: &str = "spool";
 /// The checksum in hexadecimal, and the space behind it.
 const CHECKSUM: usize = 9;
-/// No row comes near it, so what is longer is none. It is also the most that is read at once.
+/// No row comes near it, so a longer line is no row. It is also the most that is read at once.
 const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 
 /// A row did not go to the spool.
@@ -79,7 +79,7 @@ impl Spool {
         // Its rows name people: for the gate's user alone, whatever the umask.
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let path = folder.join(format!("{name}.{EXTENSION}"));
-        // Under another name until it is locked: a file that nobody locks would be taken for one of the dead.
+        // Under another name until it is locked: an unlocked file would be taken for a dead process's.
         let unlocked = folder.join(format!("{name}.new"));
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
@@ -92,7 +92,7 @@ impl Spool {
     }
 
     /// Takes over what dead processes left in `folder`. Files that live processes write are theirs; one that cannot be
-    /// opened (another user's, a folder) keeps nobody from the others.
+    /// opened (another user's, a folder) does not block the others.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl Spool {
 
     /// Opens and locks a file, unless another process has it, or has just settled and removed it.
     fn take_over(path: PathBuf, limit: u64) -> io::Result<Option<Spool>> {
-        // Opening a pipe would wait for somebody who writes to it.
+        // Opening a pipe would wait for a writer.
         let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
         let file = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -133,7 +133,7 @@ impl Spool {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // Its length when nobody writes to it any more.
+        // Its length once no process writes to it.
         let end = file.metadata()?.len();
         Ok(Some(Spool { path, file, end, settled: 0, limit, is_torn: false }))
     }
@@ -246,7 +246,7 @@ impl Spool {
         if self.is_settled() { std::fs::remove_file(&self.path) } else { Ok(()) }
     }
 
-    /// Puts the file out of the way, for somebody to look at what in it is no row: `NAME.damaged`.
+    /// Moves the file aside, to inspect the parts of it that are no rows: `NAME.damaged`.
     ///
     /// # Errors
     ///

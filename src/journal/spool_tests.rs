@@ -14,7 +14,7 @@ fn whole(numbers: std::ops::Range<u32>) -> Vec<Line> {
     lines(numbers).into_iter().map(Line::Whole).collect()
 }
 
-/// A process that died: its file is there, and nobody has it locked.
+/// A process that died: its file is there, and not locked.
 fn left_behind(folder: &Path, numbers: std::ops::Range<u32>) -> PathBuf {
     let mut spool = Spool::create(folder, "dead", LIMIT).unwrap();
     spool.append(&lines(numbers)).unwrap();
@@ -42,7 +42,7 @@ fn what_is_appended_is_read_in_order_and_settled_in_parts() {
     assert_eq!(rest, whole(2..6));
     spool.settle(mark).unwrap();
     assert!(spool.is_settled());
-    assert_eq!(fs::metadata(spool.path()).unwrap().len(), 0, "what is settled takes no room");
+    assert_eq!(fs::metadata(spool.path()).unwrap().len(), 0, "settled rows take no room");
     spool.append(&lines(6..7)).unwrap();
     assert_eq!(spool.oldest(100).unwrap().0, whole(6..7));
 }
@@ -142,10 +142,10 @@ fn a_disk_that_takes_nothing_is_an_error_and_recovers() {
     assert_eq!(spool.oldest(9).unwrap().0, whole(0..2));
 }
 
-/// A folder, a pipe, a link to nowhere and a file of another user have the name of a spool: they are named, and what is one
+/// A folder, a pipe, a link to nowhere and a file of another user have the name of a spool: they are named, and a real one
 /// is taken over.
 #[test]
-fn what_cannot_be_opened_keeps_nobody_from_the_others() {
+fn what_cannot_be_opened_does_not_block_the_others() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     left_behind(folder.path(), 0..4);

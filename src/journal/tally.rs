@@ -185,7 +185,7 @@ impl<S: Sum> Tally<S> {
         }
     }
 
-    /// Writes what is gathered, and the gate's final mark. For a gate that takes no requests any more. `false`: not
+    /// Writes the gathered sums, and the gate's final mark. For a gate that takes no requests any more. `false`: not
     /// everything was written in time.
     pub async fn finish(&self, limit: Duration) -> bool {
         finish(&self.finish, limit).await == Some(true)

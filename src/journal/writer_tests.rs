@@ -273,13 +273,13 @@ async fn the_next_gate_brings_what_a_dead_one_left() {
     assert_eq!(events, expected.map(|(chain, event)| (chain.to_owned(), event.to_owned())));
     assert!(!folder.path().join("spool/one.spool").exists());
     let kept = std::fs::read(folder.path().join("spool/one.damaged")).unwrap();
-    assert_eq!(kept, &dead[..dead.len() - 10], "what is no row is kept for somebody to look at");
+    assert_eq!(kept, &dead[..dead.len() - 10], "damaged parts are kept for inspection");
 }
 
 /// Beside what a dead gate left there are a folder, noise and a row that no gate wrote: the gate starts, brings the rows,
-/// says which file it cannot read, and takes that one over too once it can be read.
+/// names the file that it cannot read, and takes that one over too once it can be read.
 #[tokio::test(start_paused = true)]
-async fn what_is_no_spool_keeps_nobody_from_the_others() {
+async fn what_is_no_spool_does_not_block_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let left = {
         let bench = start(Store::default(), 1 << 20).await;

@@ -125,7 +125,7 @@ async fn an_hours_repeats_are_one_row_that_names_the_first() {
         "until_utc": "2026-11-21T12:59:00.000000Z",
     });
     assert_eq!(*detail(&repeats[0]), expected);
-    // Whom it is about, the first row says, and an erasure of that one is enough.
+    // The first row names the actor, and an erasure of that one is enough.
     let [row] = &repeats[..] else { unreachable!() };
     assert_eq!((&*row.actor_kind, &row.actor_id, &row.session_id), ("gate", &None, &None));
     assert_eq!((&row.client_address, &row.path), (&None, &None));

@@ -18,7 +18,7 @@ const APART: TimeDelta = TimeDelta::minutes(1);
 pub(super) enum Cause {
     /// Too much was waiting to be written.
     NoRoom,
-    /// The database refuses the row for what it says.
+    /// The database refuses the row for its content.
     Refused,
     /// It waited for a day.
     TooOld,
@@ -73,7 +73,7 @@ impl Losses {
         counter!(lost).increment(occurrences.unsigned_abs());
         self.count.fetch_add(occurrences.unsigned_abs(), Ordering::Relaxed);
         let mut open = lock(&self.open);
-        // A gap that is recorded and long over is closed: what is lost now is another.
+        // A gap that is recorded and long over is closed: a loss now is another.
         open.retain(|_, open| !open.is_recorded || since - open.gap.until <= APART);
         let open = open.entry((cluster.clone(), cause)).or_insert_with(|| Open {
             gap: Gap {

@@ -1,4 +1,4 @@
-//! Sums that are found by what is borrowed: looking one up makes nothing.
+//! Sums that are looked up by borrowed keys, without allocating.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -67,7 +67,7 @@ impl Sum for Word {
     }
 }
 
-/// What is wrong with a database.
+/// How a database fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Fault {
     #[default]
@@ -192,7 +192,7 @@ async fn repeats_are_added_up_and_the_last_ones_are_written_when_the_gate_stops(
     assert!(lock(&scene.sink.0).mark.as_ref().is_some_and(|mark| mark.has_ended), "its last word");
 }
 
-/// Nobody would miss what it saw.
+/// Otherwise the loss of its counts would not be noticed.
 #[tokio::test(start_paused = true)]
 async fn a_gate_that_cannot_write_its_first_mark_does_not_begin() {
     let sink = Arc::new(Sink::default());
@@ -310,7 +310,7 @@ async fn what_finds_no_room_is_counted_and_recorded_with_its_time() {
     assert_eq!(scene.sink.words().get("S1/one more"), Some(&1));
 }
 
-/// Who was erased is remembered for a day; nothing that is older comes back after that.
+/// Who was erased is remembered for a day; no older sum comes back after that.
 #[tokio::test(start_paused = true)]
 async fn what_waited_for_a_day_is_not_written_but_recorded() {
     let scene = scene(PLENTY).await;

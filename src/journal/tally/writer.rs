@@ -3,7 +3,7 @@
 //! Sums are taken out of the tally only when what was taken before is written, so that in an outage repeats go on
 //! adding up instead of piling up. What was taken is cut into batches; each is one transaction, and is written before
 //! the next is tried. A batch keeps its number through every attempt, so that it counts once even when it is unknown
-//! whether a commit happened. A batch that the database refuses for what a row says is cut in halves until the row is
+//! whether a commit happened. A batch that the database refuses for a row's content is cut in halves until the row is
 //! found; it alone is lost.
 
 use std::collections::VecDeque;
@@ -137,7 +137,7 @@ impl<S: Sum> Writer<S> {
         Ok(())
     }
 
-    /// Before a batch that completes a time, so that what is missing of that time is recorded.
+    /// Records the gaps. Before a batch that completes a time, so that the losses of that time are recorded.
     async fn record_gaps(&self) -> Result<(), StoreError> {
         let gaps = self.shared.losses.unrecorded();
         if !gaps.is_empty() {
