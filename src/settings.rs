@@ -81,7 +81,7 @@ pub struct Settings {
     pub pages: Pages,
 }
 
-/// A hundred years: what is kept for longer is kept for ever.
+/// A hundred years: a longer retention is for ever.
 pub const MAX_DAYS: u32 = 36_500;
 
 /// Why a gate in production without `allowed_hosts` is refused.
@@ -179,7 +179,7 @@ impl BreakGlass {
     ///
     /// # Errors
     ///
-    /// What is wrong with the settings.
+    /// The settings are invalid: the message states why.
     pub fn passkeys(&self) -> Result<Option<Passkeys>, String> {
         match (&self.origin, &self.rp_id) {
             (Some(origin), rp_id) => Passkeys::new(origin, rp_id.as_deref()).map(Some),
@@ -248,7 +248,7 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// Offer HTTP/2 too.
     pub http2: bool,
-    /// How long a browser shall not come back over plain HTTP; 0 says nothing about it (RFC 6797).
+    /// How long a browser shall not come back over plain HTTP; 0 sends no such header (RFC 6797).
     #[serde(deserialize_with = "times::seconds")]
     #[schemars(with = "times::Time")]
     pub hsts_seconds: u64,
@@ -355,10 +355,10 @@ pub struct Buffers {
     /// All that is in memory, and all that is in files.
     pub memory_bytes: u64,
     pub files_bytes: u64,
-    /// Of one body; what is longer goes into a file.
+    /// Of one body; the rest of a longer one goes into a file.
     pub request_memory_bytes: PositiveCount,
     pub response_memory_bytes: PositiveCount,
-    /// Of one response; what is longer comes at the client's pace. 0 keeps no response in a file.
+    /// Of one response; the rest of a longer one comes at the client's pace. 0 keeps no response in a file.
     pub response_file_bytes: u64,
 }
 
@@ -760,10 +760,10 @@ impl NamedResource {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RbacApi {
-    /// The permission whose holders may ask what somebody else holds (`/api/rbac/permissions/check?user=`). Without it
-    /// nobody may.
+    /// The permission whose holders may ask what another admin holds (`/api/rbac/permissions/check?user=`). Without it
+    /// no caller may.
     pub check_others: Option<String>,
-    /// The permission whose holders may grant to others what they do not hold themselves. Without it nobody may.
+    /// The permission whose holders may grant to others what they do not hold themselves. Without it no caller may.
     pub grant_any: Option<String>,
     /// How long the answer to an `Idempotency-Key` is kept, at most 168.
     #[serde(deserialize_with = "values::positive_hours")]
@@ -859,7 +859,7 @@ pub struct Decisions {
     pub days: u32,
     /// Different paths an hour that people ask for; beyond them a request counts without its path.
     pub paths_an_hour: PositiveCount,
-    /// The same for paths that nobody is logged in for.
+    /// The same for paths of unauthenticated callers.
     pub anonymous_paths_an_hour: PositiveCount,
 }
 

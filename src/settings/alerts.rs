@@ -23,7 +23,7 @@ pub struct Alerts {
     #[serde(deserialize_with = "times::minutes")]
     #[schemars(with = "times::Time")]
     pub canary_minutes: u64,
-    /// How long before its end the holder of a grant is reminded; 0 reminds nobody.
+    /// How long before its end the holder of a grant is reminded; 0 sends no reminders.
     #[serde(deserialize_with = "times::minutes")]
     #[schemars(with = "times::Time")]
     pub remind_minutes: u64,
@@ -48,7 +48,7 @@ pub struct Smtp {
     /// Without it, 587 with STARTTLS, 465 with TLS, 25 in the clear.
     pub port: Option<u16>,
     pub security: MailSecurity,
-    /// Without it nobody logs in.
+    /// Without it, the gate does not log in.
     pub username: Option<String>,
     pub password_env: String,
     pub password_file: Option<PathBuf>,
@@ -145,7 +145,7 @@ impl Alerts {
         channels.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
     }
 
-    /// What is wrong with it.
+    /// The section's mistakes.
     pub(super) fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
         if !DEADLINE_MS.contains(&self.deadline_ms.0) {
@@ -200,7 +200,7 @@ fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether nobody on the way can read what is sent there: TLS, or the same machine.
+/// Whether the way there cannot be read by others: TLS, or the same machine.
 pub fn is_protected(url: &str) -> bool {
     if Url::parse(url).is_err() || url.starts_with("unix:") {
         return false;

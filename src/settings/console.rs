@@ -15,7 +15,7 @@ pub struct Console(
 );
 
 impl Serialize for Console {
-    /// By the keys of the section; what is not written is not set.
+    /// By the keys of the section; a missing key is not set.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Shown<'a> {

@@ -49,7 +49,7 @@ impl Default for FreeScout {
 }
 
 impl FreeScout {
-    /// What is wrong with it; `decision_ms` is the time of a decision.
+    /// The section's mistakes; `decision_ms` is the time of a decision.
     pub(super) fn mistakes(&self, decision_ms: u64) -> Vec<String> {
         let mut mistakes = Vec::new();
         let Some(url) = &self.url else {

@@ -572,7 +572,7 @@ impl Reader<'_> {
     }
 }
 
-/// What is wrong with a server beside Console.
+/// The mistakes in the section of a server beside Console.
 fn upstream_mistakes(name: &str, upstream: &Upstream) -> Vec<String> {
     let mut mistakes = Vec::new();
     let mut report = |message: &str| mistakes.push(format!("`{name}`: {message}"));
@@ -695,7 +695,7 @@ gate.toml:9:1: [upstream] `servers` is empty [bad-setting]";
                 "smtp: `security = \"plain\"` is for a server on the same machine",
             ),
             (
-                "[alerts.smtp]\nhost = \"h\"\nfrom = \"nobody\"\nto = [\"c@b.example\"]",
+                "[alerts.smtp]\nhost = \"h\"\nfrom = \"no-address\"\nto = [\"c@b.example\"]",
                 "smtp: `from` must be",
             ),
             ("[alerts.postmark]\nfrom = \"a@b.example\"", "postmark: `to` must name"),

@@ -53,14 +53,14 @@ impl Otlp {
     ///
     /// # Errors
     ///
-    /// What is wrong with the address.
+    /// The address is invalid: the message states why.
     pub fn url(&self) -> Result<Option<Url>, String> {
         let Some(endpoint) = &self.endpoint else { return Ok(None) };
         let url = Url::parse(endpoint).map_err(|error| format!("`endpoint`: {error}"))?;
         Ok(Some(if url.has_path() { url } else { url.at("/v1/traces") }))
     }
 
-    /// What is wrong with the section.
+    /// The section's mistakes.
     pub(super) fn mistakes(&self) -> Vec<String> {
         let mut mistakes: Vec<String> = self.url().err().into_iter().collect();
         if !(0.0..=1.0).contains(&self.sample_ratio) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Pages {
     /// Console's home page.
     pub home_path: String,
-    /// Where Console ends a session by GET; without it, no page offers to log in as somebody else.
+    /// Where Console ends a session by GET; without it, no page offers to log in as another admin.
     pub logout_path: Option<String>,
 }
 
@@ -19,7 +19,7 @@ impl Default for Pages {
 }
 
 impl Pages {
-    /// What is wrong with it.
+    /// The section's mistakes.
     pub(super) fn mistakes(&self) -> Vec<String> {
         let paths = [("home_path", Some(&self.home_path)), ("logout_path", self.logout_path.as_ref())];
         let mistake = |(key, path): (&str, Option<&String>)| {

@@ -20,7 +20,7 @@ pub struct Reviews {
     #[serde(deserialize_with = "times::days")]
     #[schemars(with = "times::Time")]
     pub due_days: u32,
-    /// What happens to what nobody has decided by then.
+    /// What happens to items undecided by then.
     pub overdue: Overdue,
     /// The same for single groups.
     pub groups: BTreeMap<String, Overdue>,
@@ -33,7 +33,7 @@ impl Default for Reviews {
 }
 
 impl Reviews {
-    /// What is wrong with it.
+    /// The section's mistakes.
     pub(super) fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
         if !(1..=365).contains(&self.due_days) {

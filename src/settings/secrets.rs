@@ -135,7 +135,7 @@ impl Secrets {
     }
 }
 
-/// The keys of the servers beside Console. What is signed by HS256 can be made by whoever verifies it, so each has its own.
+/// The keys of the servers beside Console. A verifier of HS256 can sign, too, so each has its own.
 fn upstream_keys(
     settings: &Settings,
     of_console: &[NamedKey],
@@ -373,7 +373,7 @@ mod tests {
         }
         let missing = load("[upstreams.other]\nservers = [\"h:1\"]\n", "").unwrap_err();
         assert_eq!(missing.to_string().split(' ').nth(3), Some("CONSOLE_GATE_OTHER_KEYS"), "{missing}");
-        // Nobody can sign by a public key.
+        // A public key cannot sign.
         let public = format!("{usual}[assertion]\nalgorithm = \"EdDSA\"\n");
         assert!(load(&public, "").unwrap().upstream_keys.is_empty());
     }

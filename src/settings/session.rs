@@ -31,7 +31,7 @@ const DJANGO_SALT: &str = "django.contrib.sessions.SessionStore";
 /// The longest prefix that makes sense: the column of Flask-Session has 255 characters.
 const PREFIX_BYTES: usize = 128;
 
-/// The section as it is written: what is not set has the default of its kind.
+/// The section as it is written: a key that is not set has the default of its kind.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Session {
@@ -62,7 +62,7 @@ pub struct Session {
     pub lookup: Option<LookupSetting>,
     /// What Console writes before it.
     pub key_prefix: Option<String>,
-    /// How the column `payload` of the sessions SELECT is written; without it, the column `admin_id` says whose it is.
+    /// How the column `payload` of the sessions SELECT is written; without it, the column `admin_id` names its admin.
     pub payload: Option<PayloadSetting>,
     /// The salt of Django's session store.
     pub payload_salt: Option<String>,
@@ -303,7 +303,7 @@ impl Session {
         Ok(Some(TokenVerifier { form, lookup, key_prefix, payload }))
     }
 
-    /// What reads the column `payload`; `None` where the column `admin_id` says whose the session is.
+    /// The reader of the column `payload`; `None` where the column `admin_id` names the session's admin.
     fn payload_reader(&self, secrets: &Secrets) -> Result<Option<PayloadReader>, SigningKeysError> {
         let format = match self.payload {
             None => return Ok(None),

@@ -245,11 +245,11 @@ pub enum NewerSchema {
 }
 
 /// Whether a response names the request that it answers, as the Python package lets it do, so that bytes which come late are never
-/// taken for the answer to somebody else's request.
+/// taken for the answer to another caller's request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RequestEcho {
-    /// Nobody looks.
+    /// Not checked.
     Off,
     /// A response that names another request is none.
     #[default]

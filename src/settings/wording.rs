@@ -1,4 +1,4 @@
-//! What serde says of a setting, in the words of somebody who edits the file.
+//! Serde's errors about a setting, in the words of a person who edits the file.
 
 use policy::diagnostic::closest;
 
