@@ -79,7 +79,7 @@ pub use alerts::alerts;
 pub use audit::{audit_keys, checkpoint_places, refuse_other_keys};
 pub use listen_address::look_at_addresses;
 
-/// An answer of the collector of traces; what it says is not read.
+/// An answer of the collector of traces; its content is not read.
 const MOST_COLLECTOR_BYTES: usize = 64 * 1024;
 
 /// What `serve` gets besides the settings.
@@ -87,7 +87,7 @@ const MOST_COLLECTOR_BYTES: usize = 64 * 1024;
 pub struct Start {
     /// `FLAG_RBAC_V2` in the environment.
     pub flag_rbac_v2: Option<bool>,
-    /// `FLAG_TICKET_SCOPED_GRANTS` in the environment. Off there is off, whatever the database says.
+    /// `FLAG_TICKET_SCOPED_GRANTS` in the environment. Off there is off, whatever the database has.
     pub flag_ticket_grants: Option<bool>,
     /// Take the listening sockets over from the process that got SIGQUIT.
     pub upgrade: bool,
@@ -186,7 +186,7 @@ fn sockets(
     Ok([proxy, addresses.admin.open_early(fds)?])
 }
 
-/// Withdraws this gate's lease and report, and writes what is still to be written.
+/// Withdraws this gate's lease and report, and writes all pending records.
 async fn finish(gate: &Gate, settings: &Settings) {
     if let Err(error) = gate.access.leave().await {
         tracing::warn!(%error, "the gate's lease was not released; it will expire");
@@ -275,7 +275,7 @@ async fn prepare(
     let steady_clock = Arc::new(SteadyClock::over(SystemClock, settle));
     tokio::spawn(timekeeping::follow(steady_clock.clone()));
     let steady_clock: SharedClock = steady_clock;
-    // First: what is written to Console's audit table takes rights too.
+    // First: writing to Console's audit table takes rights too.
     set_mirror(&store, settings).await?;
     ready_schema(&store, settings).await?;
     ready_console(&store, settings).await?;
@@ -476,7 +476,7 @@ pub fn break_glass(
     Ok(BreakGlass { store: store.clone(), notary: notary.clone(), passkeys, alerts: alerts.clone() })
 }
 
-/// How reviews of access are opened, and what happens to what nobody decides.
+/// How reviews of access are opened, and what happens to undecided items.
 pub fn review_rules(settings: &Settings) -> ReviewRules {
     let reviews = &settings.reviews;
     let days = |days: u32| TimeDelta::days(i64::from(days));
@@ -594,8 +594,8 @@ async fn ready_schema(store: &SharedStore, settings: &Settings) -> anyhow::Resul
     )
 }
 
-/// What is read of Console can be read, or the gate says all that is in the way and does not start. A SQLite file gets its
-/// triggers here, as it gets its migrations.
+/// Checks that Console's tables can be read: if not, the gate reports every obstacle and does not start. A SQLite file gets
+/// its triggers here, as it gets its migrations.
 async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Result<()> {
     let (warnings, mistakes): (Vec<_>, Vec<_>) = store
         .console_mismatches()

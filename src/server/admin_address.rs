@@ -80,7 +80,7 @@ struct Accept {
 impl ServerApp for Accept {
     async fn process_new(self: &Arc<Self>, stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
         self.listener.accepted();
-        // When nobody takes it any more it is closed.
+        // Once the receiver is gone, the stream is closed.
         let _ = self.sender.send(stream).await;
         None
     }

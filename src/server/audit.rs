@@ -26,7 +26,7 @@ use crate::settings::{Audit, Kms, Settings};
 ///
 /// # Errors
 ///
-/// There are none, and what is not sealed is not recorded.
+/// There are none, and unsealed events are not recorded.
 pub async fn audit_keys(settings: &Settings) -> anyhow::Result<KeyRing> {
     let audit = &settings.audit;
     let text = || {
@@ -71,7 +71,7 @@ pub async fn refuse_other_keys(store: &SharedStore, keys: &KeyRing) -> anyhow::R
         let is_other = is_other
             || match store.keep_audit_key(key.id(), &fingerprint, chrono::Utc::now()).await {
                 Ok(kept) => kept != fingerprint,
-                // Whoever reads only, as `audit verify` with a role for it, seals nothing.
+                // A role that only reads, such as that of `audit verify`, seals nothing.
                 Err(StoreError::Forbidden(_)) => false,
                 Err(error) => return Err(error).context("the fingerprint of the audit's key"),
             };

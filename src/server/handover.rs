@@ -130,7 +130,7 @@ pub(super) async fn send(
     }
 }
 
-/// The socket at which the next gate says that it listens; its file goes with this value.
+/// The socket at which the next gate confirms that it listens; its file goes with this value.
 struct Confirmation {
     path: PathBuf,
     listener: UnixListener,

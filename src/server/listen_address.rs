@@ -4,8 +4,8 @@
 //! a Unix socket shall be. So the gate takes its addresses itself and gives pingora sockets that are bound already,
 //! through the table by which pingora takes sockets over from another process.
 //!
-//! A TCP address is taken at the start and listened at when the gate is ready to accept, so that nobody waits in the queue of
-//! a gate that does not start after all. A Unix socket is bound when it is listened at, because one that is bound and
+//! A TCP address is taken at the start and listened at when the gate is ready to accept, so that no client waits in the
+//! queue of a gate that does not start after all. A Unix socket is bound when it is listened at, because one that is bound and
 //! not listened at looks like one that a dead process left.
 
 use std::io;
@@ -58,14 +58,14 @@ pub fn look_at_addresses(listen: &Listen) -> Vec<(String, Result<(), ListenError
     both.into_iter().map(look).collect()
 }
 
-/// What is at an address now.
+/// The state of an address now.
 #[derive(Debug)]
 enum Held {
-    /// Nothing else: the socket is bound, and nobody listens.
+    /// Free: the socket is bound, and not yet listened at.
     Bound(TcpSocket),
     /// Nothing, or a socket that a dead process left.
     FreePath(PathBuf),
-    /// Somebody listens there.
+    /// Another process listens there.
     Taken { by: Option<String> },
     /// The socket is in the table already.
     Inherited,
@@ -156,7 +156,7 @@ impl ListenAddresses {
     ///
     /// # Errors
     ///
-    /// Somebody else was faster.
+    /// Another process was faster.
     pub(super) fn open(&mut self, fds: &ListenFds) -> Result<(), ListenError> {
         let mut fds = fds.lock();
         self.proxy.open(&mut fds)?;
@@ -214,7 +214,7 @@ impl ListenAddress {
     ///
     /// # Errors
     ///
-    /// Somebody else was faster.
+    /// Another process was faster.
     pub(super) fn open_early(&mut self, fds: &mut Fds) -> Result<Option<ListeningSocket>, ListenError> {
         let Some(socket) = self.listen()? else { return Ok(None) };
         let shared = socket.share().map_err(|error| unusable(self.setting, self.address.clone(), error))?;
@@ -303,7 +303,7 @@ fn look_at_path(setting: &'static str, path: &Path) -> Result<Held, ListenError>
         Err(error) => Err(unusable(setting, shown, error)),
         Ok(file) if !file.file_type().is_socket() => Err(ListenError::NoSocket { setting, address: shown }),
         Ok(_) => match connect(path) {
-            // A connection, or a queue that is full: somebody listens.
+            // A connection, or a queue that is full: a process listens.
             Some(Ok(())) | None => Ok(Held::Taken { by: occupant::of_path(path) }),
             Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(free()),
             Some(Err(error)) => Err(unusable(setting, shown, error)),
@@ -311,18 +311,18 @@ fn look_at_path(setting: &'static str, path: &Path) -> Result<Held, ListenError>
     }
 }
 
-/// Connects, within a time: where nobody accepts and the queue is full, connecting waits for ever.
+/// Connects, within a time: where no process accepts and the queue is full, connecting waits for ever.
 fn connect(path: &Path) -> Option<io::Result<()>> {
     let (sender, connected) = std::sync::mpsc::channel();
     let path = path.to_owned();
     std::thread::spawn(move || {
-        // Nobody listens any more when it took too long.
+        // The receiver is gone if it took too long.
         let _ = sender.send(std::os::unix::net::UnixStream::connect(path).map(drop));
     });
     connected.recv_timeout(CONNECTING).ok()
 }
 
-/// Listens at a path where nothing is, or a socket that nobody listens at.
+/// Listens at a path that is free, or has a socket without a listener.
 fn listen_at(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -1,4 +1,4 @@
-//! What the service manager hears of this gate, over `$NOTIFY_SOCKET` (sd_notify(3)); elsewhere nobody does.
+//! Notifications to the service manager over `$NOTIFY_SOCKET` (sd_notify(3)); without one, none are sent.
 //!
 //! | sent | when |
 //! |---|---|

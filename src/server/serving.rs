@@ -45,7 +45,7 @@ impl Serving {
     ///
     /// # Errors
     ///
-    /// Somebody else was faster, or the folder for temporary files cannot be used.
+    /// Another process was faster, or the folder for temporary files cannot be used.
     pub(super) fn open(
         settings: &Settings,
         prepared: Prepared,
@@ -77,7 +77,7 @@ impl Serving {
     ///
     /// # Errors
     ///
-    /// Nobody accepts connections at one of them.
+    /// No connection is accepted at one of them.
     pub(super) async fn until_it_stops(
         mut self,
         settings: &Settings,

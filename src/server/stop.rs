@@ -86,14 +86,14 @@ impl Stop {
             return;
         }
         // A connection that waits to be accepted is reset when the listener closes, and a request in it is lost.
-        // Without its name nobody connects any more, and those who have are accepted meanwhile.
+        // Without its name no client can connect, and those who have are accepted meanwhile.
         if let Err(error) = std::fs::remove_file(socket) {
             tracing::warn!(%error, socket = %socket.display(), "the socket file could not be removed");
         }
         tokio::time::sleep(ACCEPTING).await;
     }
 
-    /// Whether the next gate has the sockets and listens. If there is none, this one goes on: stopping would leave nobody.
+    /// Whether the next gate has the sockets and listens. If there is none, this one goes on: stopping would leave none.
     async fn hand_over(&self) -> bool {
         match handover::send(&self.fds, &self.upgrade_socket, CONFIRMING).await {
             Ok(next) => {
@@ -107,7 +107,7 @@ impl Stop {
                 return false;
             }
         }
-        // From here on the next gate alone says how it is. What this one has accepted at the admin address it answers
+        // From here on the next gate alone reports its state. What this one has accepted at the admin address it answers
         // before it drains, so that no client learns that the address, which the next gate serves, is not ready.
         self.admin.drain();
         self.close_admin.send_replace(true);
@@ -154,7 +154,7 @@ impl ShutdownSignalWatch for Stop {
                     self.terminate().await;
                     return ShutdownSignal::GracefulTerminate;
                 }
-                // The sockets are handed over here and not by pingora, which stops also where nobody took them.
+                // The sockets are handed over here and not by pingora, which stops also where no gate took them.
                 _ = quit.recv() => if self.hand_over().await {
                     return ShutdownSignal::GracefulTerminate;
                 },
@@ -176,7 +176,7 @@ impl ShutdownSignalWatch for Stop {
     }
 }
 
-/// Whether another gate has taken the name over, or nobody listens there at all. A listener that was handed over bears
+/// Whether another gate has taken the name over, or there is no listener at all. A listener that was handed over bears
 /// the id of the process that made it, which has ended.
 async fn is_of_another(socket: &Path) -> bool {
     let Ok(connection) = UnixStream::connect(socket).await else { return true };

@@ -25,10 +25,10 @@ const UPGRADE: &str = "--upgrade";
 pub(super) enum SuccessorError {
     #[error("`{program}` could not be started: {error}")]
     NotStarted { program: String, error: std::io::Error },
-    #[error("the next gate ended ({status}) before it waited for the sockets: its log says why")]
+    #[error("the next gate ended ({status}) before it waited for the sockets: its log shows why")]
     Ended { status: String },
     #[error(
-        "the next gate did not wait for the sockets at {path} within {PATIENCE:?}: its log says what it waits for, and where"
+        "the next gate did not wait for the sockets at {path} within {PATIENCE:?}: its log shows what it waits for, and where"
     )]
     Late { path: String },
 }
@@ -39,7 +39,7 @@ pub(super) struct Successor(Child);
 impl Successor {
     /// Starts it, and returns once it waits for the sockets at `path`.
     pub(super) async fn start(path: &Path) -> Result<Successor, SuccessorError> {
-        // What an earlier gate has left there is nobody who waits.
+        // A socket that an earlier gate has left there does not mean that a gate waits.
         let _ = std::fs::remove_file(path);
         let mut command = again(std::env::args_os());
         let program = command.as_std().get_program().display().to_string();

@@ -1,6 +1,6 @@
 //! A database that is late at the start, as after a power cut or while everything is deployed at once.
 //!
-//! The gate waits for it, and has patience with one that answers slowly. Meanwhile it listens already: every request gets 503, and readiness names what is missing.
+//! The gate waits for it, and has patience with one that answers slowly. Meanwhile it listens already: every request gets 503, and readiness names the cause.
 //! Nothing is decided, forwarded or read of a request but its first line, so nothing of the gate has to be there yet.
 //! Over TLS only the admin address answers: the proxy's would need its certificate.
 
@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Thrice as long as until the next one.
 const EXTEND: &str = "STATUS=The gate waits for the database\nEXTEND_TIMEOUT_USEC=30000000";
-/// For a request's head, and for what is still sent after the answer.
+/// For a request's head, and for the rest that is sent after the answer.
 const READING: Duration = Duration::from_secs(2);
 const HEAD_BYTES: usize = 16 * 1024;
 /// Connections that are answered at a time; further ones wait to be accepted.
@@ -67,7 +67,7 @@ pub(super) enum Waited {
     Interrupted,
 }
 
-/// What is waited for, as readiness says it.
+/// The cause of the wait, as readiness reports it.
 #[derive(Clone, Debug)]
 struct Reason {
     kind: &'static str,
@@ -132,7 +132,7 @@ pub(super) async fn wait(
     Ok(Waited::For(interruptions))
 }
 
-/// Prepares a start, for as long as that takes. Where it takes longer than `usual`, the log says so again and again, and the
+/// Prepares a start, for as long as that takes. Where it takes longer than `usual`, the log reports it repeatedly, and the
 /// service manager gives the start more time.
 pub(super) async fn with_progress<T>(
     preparing: impl Future<Output = T>,
