@@ -2,7 +2,7 @@
 //!
 //! - `POST /access/v1/evaluation`: one question, `{"decision": true|false, "context": {...}}`.
 //! - `POST /access/v1/evaluations`: at most [`MOST_QUESTIONS`] of them, which share the parts that they do not name.
-//! - `POST /access/v1/search/subject`, `/resource`, `/action`: for whom, for what or how the answer would be yes.
+//! - `POST /access/v1/search/subject`, `/resource`, `/action`: the subjects, resources or actions that would be permitted.
 //! - `POST /access/v1/requests`, `GET /access/v1/requests/{id}`: requests for access, a draft ([`access_request`]).
 //! - `GET /.well-known/authzen-configuration`: where those are.
 //!
@@ -200,7 +200,7 @@ async fn in_time<T>(gate: &Gate, asked: impl Future<Output = Result<T, AccessErr
     })
 }
 
-/// The body of a question, which is JSON and says so.
+/// The body of a question, which is JSON and declared as such.
 struct Body {
     is_json: bool,
     bytes: Result<Bytes, BytesRejection>,

@@ -1,6 +1,6 @@
 //! `/forward-auth`: a proxy in front of Console asks about each request that it holds.
 //!
-//! nginx (`auth_request`) says which request it is in `X-Original-Method` and `X-Original-URI`, Traefik and Caddy in
+//! nginx (`auth_request`) names the request in `X-Original-Method` and `X-Original-URI`, Traefik and Caddy in
 //! `X-Forwarded-Method`, `-Uri` and `-Host`. The head of that request is written anew from these and from the fields that a
 //! ruling depends on, and goes the way of every request: the same firewall, the same ruling, its denial audited before the
 //! 403. A 2xx carries the assertion, which the proxy is to hand on to Console.
@@ -171,7 +171,7 @@ fn permitted(gate: &Gate, allowed: &Permitted, request: &Request, id: RequestId)
     }
 }
 
-/// A redirect to the login page is a 401 to `auth_request`; `Location` still says where to. A refused upgrade stays 400,
+/// A redirect to the login page is a 401 to `auth_request`; `Location` still names the target. A refused upgrade stays 400,
 /// of which nginx makes a 500: a 403 would be one without an audit row.
 fn for_nginx(answer: Ruled) -> Ruled {
     let status = if answer.status == 302 { 401 } else { answer.status };
@@ -189,7 +189,7 @@ fn in_http(answer: &Ruled) -> Response {
     for (name, value) in &answer.fields {
         match HeaderValue::from_str(value) {
             Ok(value) => drop(response.headers_mut().insert(*name, value)),
-            // Without one of its fields an answer says something else.
+            // Without one of its fields an answer means something else.
             Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }

@@ -43,7 +43,7 @@ fn bad_query(rejection: &QueryRejection) -> Problem {
     Problem::bad_request(rejection.body_text())
 }
 
-/// 503, and a line in the log that says why.
+/// 503, and a line in the log with the cause.
 fn unavailable(error: &dyn std::error::Error) -> Problem {
     tracing::error!(%error, "an API request about the gate failed");
     Problem::unavailable("the database did not answer; try again")

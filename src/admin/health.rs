@@ -30,7 +30,7 @@ pub struct Readiness {
     certificate: &'static str,
     /// Without it, routes that need access answer 503.
     database: &'static str,
-    /// Why the database does not answer: `unavailable`, `privilege`, `schema`, ... The log says more.
+    /// Why the database does not answer: `unavailable`, `privilege`, `schema`, ... The log has the details.
     #[serde(skip_serializing_if = "Option::is_none")]
     database_problem: Option<&'static str>,
     /// Whether an address of Console's answered its last check: `up`, `down`, or `unresolved`.
@@ -94,16 +94,16 @@ pub async fn errors() -> Json<Vec<LoggedError>> {
     Json(logged::recent())
 }
 
-/// An admin whom no Console has, in a form that an id of every type can have.
-const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+/// The id of an admin that exists in no Console, in a form that fits every type of id.
+const NO_ADMIN: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Why no decision can be made from the database, if so: the control row and one real read of access, of somebody who
+/// Why no decision can be made from the database, if so: the control row and one real read of access, of an admin who
 /// does not exist. A role that lacks SELECT on one table answers the first, and would answer every request with 503.
 async fn database_problem(state: &AdminState) -> Option<&'static str> {
-    let nobody = Subject::Admin { id: AdminId::new(NOBODY), session: None };
+    let absent = Subject::Admin { id: AdminId::new(NO_ADMIN), session: None };
     let read = async {
         state.store.control().await?;
-        state.store.access(&nobody, state.gate.clock.now()).await
+        state.store.access(&absent, state.gate.clock.now()).await
     };
     let error = read.await.err()?;
     tracing::debug!(%error, "access cannot be read: the gate is not ready");

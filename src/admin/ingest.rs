@@ -154,7 +154,7 @@ fn limit() -> String {
     format!("at most {MOST_EVENTS} events and {MOST_BYTES} bytes per request")
 }
 
-/// What is wrong with which field (a JSON pointer, RFC 6901).
+/// 422 with the mistakes, by field (a JSON pointer, RFC 6901).
 fn unsound(errors: Vec<Value>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid events", "no event was accepted")
         .with_errors(errors)

@@ -33,7 +33,7 @@ const COUNTERS: &[(&str, &str)] = &[
         "gate_denials_repeated_total",
         "denials on unmapped paths that were counted in the row of an earlier one",
     ),
-    ("gate_cookies_refused_total", "session cookies that identify nobody, by reason"),
+    ("gate_cookies_refused_total", "session cookies that identify no admin, by reason"),
     (
         "gate_sessions_refused_total",
         "verified sessions of people who are unknown or disabled, or that have ended, by reason",
@@ -242,8 +242,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Sorts samples into their histograms now and then. Until they are sorted they are kept one by one, so that a gate which
-/// nobody scrapes would keep one for each request that it ever served.
+/// Sorts samples into their histograms now and then. Until they are sorted they are kept one by one, so that an
+/// unscraped gate would keep one for each request that it ever served.
 pub async fn keep_up(handle: PrometheusHandle) {
     loop {
         tokio::time::sleep(KEEP_UP).await;

@@ -13,7 +13,7 @@ pub struct Problem {
     kind: Option<String>,
     title: &'static str,
     detail: String,
-    /// What is wrong with which part of the request.
+    /// The mistakes, by part of the request.
     errors: Vec<Value>,
     /// In seconds.
     retry_after: Option<u64>,
@@ -76,7 +76,7 @@ impl Problem {
         Problem { kind: Some(kind), ..self }
     }
 
-    /// Says what is wrong with which part of the request.
+    /// Adds the mistakes, by part of the request.
     #[must_use]
     pub fn with_errors(self, errors: Vec<Value>) -> Problem {
         Problem { errors, ..self }

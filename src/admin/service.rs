@@ -85,7 +85,7 @@ impl Services {
 }
 
 /// A service that may ask the gate (`[api] callers`), charged with one question. An endpoint that takes it as a
-/// parameter answers nobody else.
+/// parameter answers no other caller.
 pub struct ApiCaller(pub String);
 
 impl FromRequestParts<AdminState> for ApiCaller {

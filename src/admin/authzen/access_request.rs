@@ -1,4 +1,4 @@
-//! The core of AuthZEN's Access Request and Approval Profile, a draft (`[api] access_requests`): a denial says that access can be
+//! The core of AuthZEN's Access Request and Approval Profile, a draft (`[api] access_requests`): a denial states that access can be
 //! asked for, a service asks for the subject, and reads the status of the request. After an approval it evaluates again; no answer here is
 //! access.
 //!
@@ -74,7 +74,7 @@ impl EvaluationIds {
     }
 }
 
-/// What a denial says of a request for access.
+/// The hint in a denial that access can be requested.
 #[derive(Debug, Serialize)]
 pub(super) struct Requestable {
     /// The group that would be asked for.
@@ -108,7 +108,7 @@ pub(super) async fn hint(
     Some(Hint { evaluation_id, evaluated_at: now, requestable })
 }
 
-/// The admin and the group that opens what was asked about; `None` where nobody can ask for one.
+/// The admin and the group that would permit the request; `None` where no such group can be asked for.
 async fn group_for(
     state: &AdminState,
     moment: &Moment,
@@ -289,7 +289,7 @@ impl Parts {
         json!([parts, context("body"), context("form")]).to_string()
     }
 
-    /// Why somebody wants it.
+    /// Why access is wanted.
     fn justification(&self) -> Option<String> {
         let whole = json!(self);
         let context: &Map<String, Value> = whole["context"].as_object()?;

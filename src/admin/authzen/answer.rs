@@ -1,4 +1,4 @@
-//! What is answered.
+//! The answers.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ struct Context {
     /// what of the question is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    /// `active`, or why the subject identifies nobody.
+    /// `active`, or why the subject identifies no principal.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +128,7 @@ impl Decision {
         self
     }
 
-    /// No, for the gate does not know what is asked for.
+    /// No, for the question does not lead to a known request.
     pub(super) fn unanswerable(reason: &'static str) -> Decision {
         Decision { decision: false, context: Context { reason: Some(reason), ..Context::default() } }
     }

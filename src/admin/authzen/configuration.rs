@@ -1,4 +1,4 @@
-//! `GET /.well-known/authzen-configuration`: where the endpoints are. It says nothing else, and asks nobody who they are.
+//! `GET /.well-known/authzen-configuration`: where the endpoints are. It reveals nothing else, and needs no authentication.
 
 use axum::Json;
 use axum::extract::State;

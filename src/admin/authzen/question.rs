@@ -42,7 +42,7 @@ pub(super) struct Parts {
 struct Entity {
     #[serde(rename = "type")]
     kind: String,
-    /// Of what is searched for there is none.
+    /// `None` for the part that a search looks for.
     #[serde(default)]
     id: Option<String>,
     #[serde(default)]
@@ -164,7 +164,7 @@ impl Parts {
         Ok(Question::Holding { subject, requirement })
     }
 
-    /// Checks that all parts of a search are there: the id of what is searched for is not one of them.
+    /// Checks that all parts of a search are there: the id of the sought part is not one of them.
     ///
     /// # Errors
     ///
@@ -238,7 +238,7 @@ impl Entity {
 }
 
 impl AskedRequest {
-    /// The request as the firewall takes it: what it would refuse, nobody may do.
+    /// The request as the firewall takes it: no caller may make one that it would refuse.
     pub(super) fn request(&self, policy: &Policy) -> Result<Request, Refusal> {
         let start = Http2Start {
             method: self.method.as_bytes(),

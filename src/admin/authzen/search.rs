@@ -1,6 +1,6 @@
-//! Searches (Authorization API 1.0, section 8): who, what or how, so that the answer would be yes.
+//! Searches (Authorization API 1.0, section 8): the subjects, resources or actions that would be permitted.
 //!
-//! Each candidate is asked about as an evaluation asks, so that a search never says more than the evaluation of its results.
+//! Each candidate is asked about as an evaluation asks, so that a search never reveals more than the evaluation of its results.
 //! Candidates are looked at in the order of their names, a page at a time; a page ends early where there are very many, and
 //! its `next_token` goes on from there.
 
@@ -33,7 +33,7 @@ const MOST_PAGE: usize = 1_000;
 const MOST_LOOKED_AT: usize = 5_000;
 const PER_QUESTION: usize = 50;
 
-/// What is searched for.
+/// The part of a question that is searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sought {
     Subject,
@@ -89,7 +89,7 @@ struct PageQuery {
 struct Place {
     after: String,
     limit: usize,
-    /// Of what is searched for.
+    /// A hash of the question.
     search: String,
 }
 
@@ -162,7 +162,7 @@ async fn search(
     Ok(Json(json!({ "page": { "next_token": next, "count": results.len() }, "results": results })))
 }
 
-/// The id of what is searched for says nothing.
+/// The question without the id of the sought part, which has no meaning.
 fn without_id(mut parts: Parts, sought: Sought) -> Parts {
     match sought {
         Sought::Subject => parts.set_subject(None),
@@ -221,7 +221,7 @@ async fn candidates(
                 let named = if matches!(kind, Some(Kind::Role)) { roles } else { permissions };
                 named.iter().map(ToString::to_string).collect()
             }
-            // Of a row with variables nobody knows which paths there are.
+            // The paths of a row with variables are not known.
             Some(Kind::Route) => literal_paths(state).collect(),
             Some(Kind::Named(resource)) => {
                 literal_paths(state).filter_map(|path| resource.id_of(&path)).collect()

@@ -1,7 +1,7 @@
 //! `POST /api/gate/diff?flag=on&legacy_as=superadmin=raxx-platform-admins`: who gains and who loses what if the mapping
 //! in the body replaced the one that runs. The same report as `console-gate diff`; it changes nothing.
 //!
-//! A mapping that the gate would refuse is answered with 422 and what is wrong with it.
+//! A mapping that the gate would refuse is answered with 422 and its mistakes.
 
 use std::sync::Arc;
 

@@ -21,7 +21,7 @@ use crate::facts::registry::Registry;
 pub(super) struct DriftQuery {
     cluster: Option<String>,
     direction: Option<String>,
-    /// What is signed off, too.
+    /// Signed-off disagreements, too.
     #[serde(default)]
     all: bool,
 }

@@ -32,7 +32,7 @@ pub(super) async fn get(
     asked: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Result<Json<Explanation>, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
-    let whom = match (asked.admin, asked.group, asked.legacy_role) {
+    let caller = match (asked.admin, asked.group, asked.legacy_role) {
         (None, None, None) => None,
         (Some(id), None, None) => Some(Whom::Admin(id)),
         (None, Some(group), None) => Some(Whom::Group(group)),
@@ -44,7 +44,7 @@ pub(super) async fn get(
     };
     let gate = &state.gate;
     let mapping = gate.mappings.running();
-    let explainer = Explainer::read(&gate.access, &state.store, &mapping, gate.clock.now(), whom).await;
+    let explainer = Explainer::read(&gate.access, &state.store, &mapping, gate.clock.now(), caller).await;
     let explainer = explainer.map_err(|error| match error {
         ExplainError::Unknown(_) | ExplainError::NotAnId => Problem::bad_request(error.to_string()),
         _ => unavailable(&error),

@@ -2,8 +2,8 @@
 //!
 //! The Python package does so with `CONSOLE_GATE_MODE=shadow`, in which both check. Each is a disagreement like those of
 //! shadow mode: kept, listed by `drift` with the reason `console_refused`, and a cluster in shadow is not ready for V2 until
-//! somebody has explained it. What is reported must be about a row of the running mapping, so that nobody can fill the
-//! table with words of their own.
+//! it is explained. A report must be about a row of the running mapping, so that a caller cannot fill the table with
+//! arbitrary text.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ struct Reported {
     disagreements: Vec<Seen>,
 }
 
-/// One request that the gate let in and Console's own check did not. What else the package says of it is not needed.
+/// One request that the gate let in and Console's own check did not. Other fields from the package are not needed.
 #[derive(Deserialize)]
 struct Seen {
     method: String,

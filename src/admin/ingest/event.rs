@@ -14,7 +14,7 @@ const ACTOR_KINDS: [&str; 4] = ["admin", "customer", "service", "system"];
 const FIELDS: [&str; 9] =
     ["id", "tenant_id", "dimension", "action", "occurred_at", "actor", "subject_id", "request_id", "detail"];
 
-/// What is wrong with one field.
+/// The mistake in one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     /// A JSON pointer (RFC 6901) from the event on.

@@ -1,4 +1,4 @@
-//! The text format of Prometheus, for what is read at the time of the scrape.
+//! The text format of Prometheus, for values read at the time of the scrape.
 
 use std::fmt::{Display, Write as _};
 

@@ -7,7 +7,7 @@ use super::exposition::{Exposition, Kind};
 /// The unit of times in /proc: USER_HZ, which is 100 in Linux's ABI, whatever the kernel's own tick is.
 const TICKS: f64 = 100.0;
 
-/// Writes what the kernel says of this process.
+/// Writes the kernel's figures of this process.
 pub(super) fn write(into: &mut Exposition) {
     if let Some(Times { used, started }) = times() {
         into.family("process_cpu_seconds_total", Kind::Counter, "processor time of this process")
@@ -79,7 +79,7 @@ mod tests {
             line.unwrap_or_else(|| panic!("{name}\n{text}"))
         };
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
-        // The kernel says the machine's start in whole seconds.
+        // The kernel reports the machine's start in whole seconds.
         assert!((0.0..86_400.0).contains(&(now - value("process_start_time_seconds") + 2.0)), "{text}");
         assert!(value("process_resident_memory_bytes") > 1_000_000.0);
         assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));

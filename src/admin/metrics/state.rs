@@ -1,4 +1,4 @@
-//! What is read from the gate's state at the time of the scrape, so that nothing is shown that has ended.
+//! Values read from the gate's state at the time of the scrape, so that nothing is shown that has ended.
 
 use std::collections::HashSet;
 
