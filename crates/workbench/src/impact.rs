@@ -47,7 +47,7 @@ pub struct Impact<'m> {
     /// The grants before, where grants change; `population` then has those after.
     before: Option<Granted<'m>>,
     pub switches: Switches,
-    /// What no row covers comes first, then the order of the regions: the new file's, then what has no row any more.
+    /// Unmapped requests come first, then the order of the regions: the new file's, then rows that were removed.
     pub changes: Vec<Change<'m>>,
     /// Routes that another than before serves: the gate itself, or Console.
     pub served: Vec<ServerChange>,

@@ -51,7 +51,7 @@ pub struct Changed {
     pub before: String,
     pub after: &'static str,
     pub because: Because,
-    /// Whether it ends so for certain. If not, it depends on what was not kept.
+    /// Whether it ends so for certain. If not, it depends on facts that were not kept.
     pub certain: bool,
     /// The bodies with which it ends so, where the body has a say.
     pub bodies: Vec<BodyReport>,
@@ -92,7 +92,7 @@ impl Replay {
     }
 }
 
-/// Decides what was recorded again.
+/// Decides the recorded requests again.
 pub fn replay(recorded: &[Recorded], candidate: &Mapping, catalog: &Catalog, people: &[Person]) -> Replay {
     let people: HashMap<(CallerKind, &str), &Person> =
         people.iter().map(|person| ((person.kind, &*person.id), person)).collect();

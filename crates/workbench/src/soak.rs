@@ -121,7 +121,7 @@ pub struct ClusterState {
     pub refusals: Vec<Refusals>,
 }
 
-/// What was seen since a cluster has been in shadow.
+/// The observations since a cluster has been in shadow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Shadow {
     pub since_utc: DateTime<Utc>,

@@ -57,7 +57,7 @@ pub struct History<'h> {
     pub now: DateTime<Utc>,
     pub catalog: Catalog,
     pub holders: Vec<Holder>,
-    /// What was written, the oldest first.
+    /// The recorded changes, the oldest first.
     pub changes: Vec<Changed>,
     /// What ruled from when on, the oldest first; the first one from before the period.
     pub rules: Vec<Rule<'h>>,
@@ -257,7 +257,7 @@ pub struct Could {
     pub through: Vec<Through>,
 }
 
-/// A way of grants, and what was behind it.
+/// A way of grants, and the grants that it begins with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Through {
     #[serde(flatten)]

@@ -29,7 +29,7 @@ pub struct Explanation {
     /// `None` where the row or the caller is gone.
     pub legacy: Option<Side>,
     pub v2: Option<Side>,
-    /// What would end it, in sentences; of several, one is enough.
+    /// The changes that would end it, in sentences; of several, one is enough.
     pub changes: Vec<String>,
 }
 
@@ -150,7 +150,7 @@ impl Case<'_> {
         }
     }
 
-    /// What would let a request in whose body cannot be read. A rule needs each of its fields.
+    /// How to let in a request whose body cannot be read. A rule needs each of its fields.
     fn to_read(&self, when: &[BodyRule]) -> Vec<String> {
         let fields: BTreeSet<&str> = when.iter().map(|rule| rule.field.name()).collect();
         let fields = fields.into_iter().collect::<Vec<_>>().join(" and ");

@@ -46,7 +46,7 @@ fn v2_gate(v2: &V2Gate) -> Value {
         V2Gate::Requires { base, also, when, ticket } => {
             let mut demand =
                 json!({ "base": base.to_string(), "when": when.iter().map(body_rule).collect::<Vec<_>>() });
-            // Only where there is one: what was signed off before goes on to count.
+            // Only where there is one: earlier sign-offs go on to count.
             if !also.is_empty() {
                 demand["also"] = also.iter().map(ToString::to_string).collect::<Vec<_>>().into();
             }

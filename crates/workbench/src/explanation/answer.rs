@@ -37,7 +37,7 @@ pub struct AnswerReport {
     pub missing: Vec<String>,
     /// Those missing requirements that no group holds: no membership of a group fulfils them.
     pub held_by_nobody: Vec<String>,
-    /// What would be enough, each alone; what brings least along comes first.
+    /// The grants that would be enough, each alone; the one that brings least along comes first.
     pub enough: Vec<Grant>,
     /// What V2 would have said, where it disagrees in shadow mode.
     pub shadow: Option<ShadowReport>,

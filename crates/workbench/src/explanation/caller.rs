@@ -69,7 +69,7 @@ pub(super) fn report(
     }
 }
 
-/// Whether a real caller passes, and by which grants: [`report`] without what would change a denial.
+/// Whether a real caller passes, and by which grants: [`report`] without the grants that would change a denial.
 pub(crate) fn passage(
     target: Target<'_>,
     method: Method,

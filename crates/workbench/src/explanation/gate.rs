@@ -18,7 +18,7 @@ pub struct GateReport {
     pub legacy: Option<Vec<String>>,
     /// What V2 asks for; `None` where that is undecided.
     pub v2: Option<Demanded>,
-    /// What has to be held besides, whatever the body.
+    /// The further requirements, whatever the body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Demanded>,
     /// What some bodies ask for besides.

@@ -17,7 +17,7 @@ pub(super) enum Concerns {
     Some(BTreeSet<usize>),
 }
 
-/// What was held at a time, which only goes forward.
+/// The grants at a time, which only goes forward.
 pub(super) struct Past<'p> {
     pub(super) history: &'p History<'p>,
     catalog: Catalog,
@@ -38,7 +38,7 @@ struct State {
 }
 
 impl<'p> Past<'p> {
-    /// Goes back from now to `time`, newest first. What was written at `time` itself had happened by then.
+    /// Goes back from now to `time`, newest first. A change recorded at `time` itself had happened by then.
     pub(super) fn at(history: &'p History<'p>, time: DateTime<Utc>) -> Past<'p> {
         let admins = history.holders.iter().enumerate().filter(|(_, one)| one.kind == CallerKind::Admin);
         let state = |holder: &Holder| State {

@@ -158,7 +158,7 @@ fn verdict(mapping: &Mapping, sent: &Sent, who: Who<'_>, rbac_v2: bool) -> Verdi
     let target = Target::of(mapping, sent.path, sent.method);
     let known = match who {
         Who::Member(profile, member) => Some((principal_of(profile, member), access_of(profile))),
-        Who::Nobody | Who::Presented => None,
+        Who::Anonymous | Who::Presented => None,
     };
     let caller = match (&known, who) {
         (Some((principal, access)), _) => Caller::at(&target, principal, access),
@@ -183,7 +183,7 @@ pub fn ends(mapping: &Mapping, sent: &Sent, who: Who<'_>) -> (&'static str, &'st
 
 #[derive(Clone, Copy, Debug)]
 pub enum Who<'p> {
-    Nobody,
+    Anonymous,
     Presented,
     Member(&'p Profile, &'p std::sync::Arc<str>),
 }
@@ -232,7 +232,7 @@ fn is_same(rule: &BodyRule, field: &BodyField, equals: &str) -> bool {
 
 fn direction(change: &Change<'_>, who: Who<'_>, profiles: &[Profile]) -> Option<AccessChange> {
     match who {
-        Who::Nobody => change.strangers,
+        Who::Anonymous => change.strangers,
         Who::Presented => change.machines_of_console,
         Who::Member(profile, _) => {
             let index = profiles.iter().position(|one| std::ptr::eq(one, profile)).unwrap();
@@ -279,7 +279,7 @@ proptest! {
             matches!(profile.kind, ProfileKind::Admin | ProfileKind::Machine)
         });
         let members = real.flat_map(|profile| profile.members.iter().map(move |one| Who::Member(profile, one)));
-        let everybody: Vec<Who<'_>> = [Who::Nobody, Who::Presented].into_iter().chain(members).collect();
+        let everybody: Vec<Who<'_>> = [Who::Anonymous, Who::Presented].into_iter().chain(members).collect();
         let requests = requests();
         // What a change claims, some request has to show.
         let mut unseen: Vec<(usize, usize)> = Vec::new();

@@ -57,7 +57,7 @@ proptest! {
             .iter()
             .filter(|profile| matches!(profile.kind, ProfileKind::Admin | ProfileKind::Machine));
         let members = real.flat_map(|profile| profile.members.iter().map(move |one| Who::Member(profile, one)));
-        let everybody: Vec<Who<'_>> = [Who::Nobody, Who::Presented].into_iter().chain(members).collect();
+        let everybody: Vec<Who<'_>> = [Who::Anonymous, Who::Presented].into_iter().chain(members).collect();
         for sent in requests().iter().filter(|sent| !sent.upgrade) {
             for who in &everybody {
                 let Some(record) = logged(&old, sent, *who) else { continue };
