@@ -275,7 +275,7 @@ fn access(route: &Route) -> Access {
     })
 }
 
-/// What no row can represent of a route, and what may refuse its requests besides its gate.
+/// The parts of a route that no row can represent, and the other code that may refuse its requests.
 fn beyond(route: &Route) -> Vec<String> {
     let options = &route.options;
     let host = options
@@ -289,7 +289,7 @@ fn beyond(route: &Route) -> Vec<String> {
     host.into_iter().chain(redirects).chain(may).collect()
 }
 
-/// What may refuse requests and is not understood, each with how many routes it is before.
+/// Code that may refuse requests and is not understood, each with the number of routes that it runs before.
 fn not_understood(source: &ConsoleSource) -> Vec<(Location, String)> {
     let mut all: BTreeMap<&Location, (&MayGate, usize)> = BTreeMap::new();
     for may in source.routes.iter().flat_map(|route| &route.may_gate) {

@@ -83,7 +83,7 @@ impl<'m> Lint<'m> {
         }
     }
 
-    /// What may refuse a request to the route, besides its gate: a row cannot be compared with that.
+    /// The other code that may refuse a request to the route: a row cannot be compared with that.
     fn may_gate(&mut self, route: &Route, rule: &str, methods: MethodSet) {
         for may in &route.may_gate {
             let Location { file, line, .. } = &may.place;

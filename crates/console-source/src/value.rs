@@ -101,7 +101,7 @@ impl<'t> World<'t> {
         }
     }
 
-    /// Whether the attributes of a class are what was assigned to them: not so in an `Enum` that is no `str`.
+    /// Whether the attributes of a class have the values assigned to them: not so in an `Enum` that is no `str`.
     fn holds_plain_values(&self, class: At<'t>) -> bool {
         let Some(bases) = class.node.child_by_field_name("superclasses") else { return true };
         let bases = children(bases);

@@ -50,7 +50,7 @@ fn of_one_route(route: &ConsoleRoute) -> Vec<Finding> {
     redirects.into_iter().chain(converters).collect()
 }
 
-/// A row that lets no WebSocket through to a route that is nothing else, or one that lets them through to no such route.
+/// A row that lets no WebSocket through to a WebSocket-only route, or one that lets them through to no such route.
 fn websocket(routes: &[ConsoleRoute], meeting: &Meeting<'_>, all: &[Meeting<'_>]) -> Option<Finding> {
     let (route, row) = (&routes[meeting.route], meeting.row?);
     let what = route.title(methods_to_cover(route.methods));

@@ -35,7 +35,7 @@ pub struct Hits {
     pub last_seen: DateTime<Utc>,
 }
 
-/// Adds hits up by method and path: first what most people asked for, then what was asked for most.
+/// Adds hits up by method and path: most people first, then most requests.
 pub fn hits(all: impl IntoIterator<Item = Hit>) -> Vec<Hits> {
     let mut sums: BTreeMap<(Method, String), (Hits, BTreeSet<Caller>)> = BTreeMap::new();
     for Hit { method, path, caller, count, last_seen } in all {
