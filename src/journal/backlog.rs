@@ -21,7 +21,7 @@ const TURN: Duration = Duration::from_millis(100);
 /// How long the backlog rests after the database did not take a part of it.
 const REST: Duration = Duration::from_millis(500);
 
-/// What waits.
+/// The waiting rows.
 #[derive(Debug)]
 pub(super) struct Backlog {
     /// Locked for longer than a look only by a job on the disk. A job goes on when the task that waits for it is dropped;
@@ -81,7 +81,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// Writes a part of what waits to the database. Returns the events that report damaged lines.
+    /// Writes a part of the waiting rows to the database. Returns the events that report damaged lines.
     pub(super) async fn replay<S>(&mut self, store: &S, limit: Duration) -> Vec<AuditEvent>
     where
         S: AuditStore + ?Sized + Sync,
@@ -133,7 +133,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// Leaves what waits to the next gate, and nothing else.
+    /// Leaves only the waiting rows to the next gate.
     pub(super) async fn close(&mut self) {
         let closed = self.on_disk(|spool| spool.close()).await.and_then(|closed| closed.unwrap_or(Ok(())));
         if let Err(error) = closed {

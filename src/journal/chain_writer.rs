@@ -130,7 +130,7 @@ pub(super) struct ChainWriter<S: ?Sized> {
 }
 
 impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
-    /// Writes one batch of what waits. False: nothing waits.
+    /// Writes one batch of the waiting rows. False: none wait.
     pub(super) async fn write_waiting(&mut self) -> bool {
         let (mut drafts, mut callers) = (Vec::new(), Vec::new());
         while drafts.len() < self.batch
@@ -174,7 +174,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
                 Err(error) => error,
             }
         } else {
-            // Behind what waits already, so that rows reach the database in order.
+            // Behind the rows that wait already, so that rows reach the database in order.
             StoreError::Unavailable("rows wait in the spool".into())
         };
         vec![self.spool(error).await; count]
@@ -253,7 +253,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         }
     }
 
-    /// Brings what waits to the database, a part at a time, so that new rows need not wait for all of it.
+    /// Brings the waiting rows to the database, a part at a time, so that new rows need not wait for all of it.
     pub(super) async fn replay(&mut self) {
         self.settle_given_up().await;
         let was_behind = self.backlog.holds_any();
@@ -290,7 +290,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         !self.under_way.is_empty() || self.backlog.holds_any()
     }
 
-    /// Takes no more records, writes what waits, and makes a last checkpoint.
+    /// Takes no more records, writes the waiting ones, and makes a last checkpoint.
     pub(super) async fn close(&mut self) {
         self.waiting.close();
         while self.write_waiting().await {}

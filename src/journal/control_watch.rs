@@ -70,7 +70,7 @@ impl ControlWatch {
             (Some(checkpoints), Some(checkpoint)) => checkpoints.offer(&checkpoint),
             _ => true,
         };
-        // What was not taken is offered again at the next look.
+        // A checkpoint that was not taken is offered again at the next check.
         if is_taken {
             self.last = Some(end);
         }

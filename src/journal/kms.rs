@@ -112,7 +112,7 @@ impl TransitKeys {
         let answer = asked.map_err(|error| Failure::Passing(error.to_string()))?;
         match answer.status {
             200 => {
-                // What comes with 200 may be the key, so no error shows any of it.
+                // The body of a 200 may be the key, so no error shows any of it.
                 let nonsense = || Failure::Passing("its answer is not from a transit engine".to_owned());
                 let decrypted: Decrypted = serde_json::from_slice(&answer.body).map_err(|_| nonsense())?;
                 STANDARD

@@ -48,7 +48,7 @@ pub struct RefusedRequest {
     pub request_id: String,
 }
 
-/// What was refused for one reason since the gate started.
+/// The requests refused for one reason since the gate started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RefusedForReason {
     /// As in `gate_refusals_total`.

@@ -35,7 +35,7 @@ use crate::clock::SharedClock;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// How often the ended ones are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// Denials whose repeats are counted at a time: some megabytes. What finds no room is written as if it were the first.
+/// Denials whose repeats are counted at a time: some megabytes. A denial without room is written as if it were the first.
 const MOST: usize = 20_000;
 /// The share of one principal, so that a scanner does not take the room of the others.
 const MOST_OF_ONE: usize = 1_000;
@@ -249,7 +249,7 @@ impl Writer {
         state.end(Instant::now() + HOUR);
     }
 
-    /// Hands what has ended to the audit's writer, until that takes no more.
+    /// Hands the ended counts to the audit's writer, until that takes no more.
     async fn write(&self) {
         loop {
             let batch: Vec<Series> = {

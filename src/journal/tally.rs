@@ -69,7 +69,7 @@ pub trait TallySink<S>: Send + Sync + 'static {
     /// Writes the sums, all or none, unless the batch that `mark` names was written already.
     async fn write(&self, sums: &[S], mark: &Mark) -> Result<(), StoreError>;
 
-    /// Records what was lost. The same gap may come again, grown.
+    /// Records a gap. The same one may come again, grown.
     async fn record_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError>;
 }
 

@@ -29,7 +29,7 @@ use crate::clock::SharedClock;
 
 /// Batches that may wait. A full queue is a database that cannot keep up; waiting longer would only spend memory.
 const WAITING_BATCHES: usize = 16;
-/// How often what waits is tried again, and how often a checkpoint may be due.
+/// How often waiting rows are tried again, and how often a checkpoint may be due.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Makes audit records durable.
@@ -153,7 +153,7 @@ impl AuditWriter {
         self.unreadable.files()
     }
 
-    /// Writes what waits and makes a last checkpoint. For a gate that takes no requests any more.
+    /// Writes the waiting rows and makes a last checkpoint. For a gate that takes no requests any more.
     pub async fn finish(&self, limit: Duration) {
         let (done, finished) = oneshot::channel();
         if self.finish.send(done).await.is_ok() && tokio::time::timeout(limit, finished).await.is_err() {

@@ -1,4 +1,4 @@
-//! What was lost all the same: counted at once, and recorded with its time when the database takes it.
+//! Sums that were lost all the same: counted at once, and recorded with its time when the database takes it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

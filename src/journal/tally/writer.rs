@@ -1,7 +1,7 @@
 //! The task that writes the sums.
 //!
-//! Sums are taken out of the tally only when what was taken before is written, so that in an outage repeats go on
-//! adding up instead of piling up. What was taken is cut into batches; each is one transaction, and is written before
+//! Sums are taken out of the tally only when those taken before are written, so that in an outage repeats go on
+//! adding up instead of piling up. They are cut into batches; each is one transaction, and is written before
 //! the next is tried. A batch keeps its number through every attempt, so that it counts once even when it is unknown
 //! whether a commit happened. A batch that the database refuses for a row's content is cut in halves until the row is
 //! found; it alone is lost.
@@ -147,7 +147,7 @@ impl<S: Sum> Writer<S> {
         Ok(())
     }
 
-    /// Takes what was reported, as batches.
+    /// Takes the reported sums, as batches.
     fn take(&mut self, until: DateTime<Utc>) {
         let mut sums = self.shared.take();
         while !sums.is_empty() {
