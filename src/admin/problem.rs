@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// Why an endpoint does not do what it was asked.
+/// Why an endpoint refuses a request.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,

@@ -245,7 +245,7 @@ mod tests {
             async move { receive(&path).await.map(drop) }
         });
         until_it_waits(&path).await;
-        // It drops what it was given.
+        // It drops the sockets that it was given.
         let error = send(&table(&listener), &path, CONFIRMING).await.unwrap_err();
         assert!(matches!(error, HandoverError::NotConfirmed { .. }), "{error}");
         next.await.unwrap().unwrap();

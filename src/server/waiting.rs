@@ -34,7 +34,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// Connections that are answered at a time; further ones wait to be accepted.
 const CONNECTIONS: usize = 128;
 
-/// What may end the gate while it is not serving yet.
+/// The events that may end the gate while it is not serving yet.
 pub(super) struct Interruptions {
     terminate: Signal,
     interrupt: Signal,

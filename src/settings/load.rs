@@ -59,7 +59,7 @@ pub enum SettingsError {
 #[derive(Debug)]
 pub struct Looked {
     pub name: String,
-    /// The text, without what may be a password.
+    /// The text, without possible passwords.
     pub source: String,
     pub mistakes: Vec<Diagnostic>,
     /// The bytes where each key is written, by its name with the tables that it is in.
@@ -240,7 +240,7 @@ impl Console {
     }
 }
 
-/// The text with what may be a password starred out, byte for byte: the user part of every URL, and its query
+/// The text with possible passwords starred out, byte for byte: the user part of every URL, and its query
 /// (`?password=`). Findings quote lines of the file, and serde's messages quote values.
 pub(crate) fn without_passwords(text: &str) -> String {
     let starred = |line: &str| {

@@ -1,4 +1,4 @@
-//! How settings are printed: without a byte of what may be a password.
+//! How settings are printed: without a byte of a possible password.
 
 /// What replaces a secret, whatever its length.
 pub const MASK: &str = "***";

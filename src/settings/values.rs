@@ -288,13 +288,13 @@ pub enum AssertionAlgorithm {
     EdDsa,
 }
 
-/// The database URL; `Debug` hides what may be a password.
+/// The database URL; `Debug` hides a possible password.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DatabaseSetting(pub DatabaseUrl);
 
 impl Serialize for DatabaseSetting {
-    /// Without what may be a password.
+    /// The URL without a possible password.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             DatabaseUrl::Sqlite(file) => to.collect_str(&format_args!("sqlite:{}", file.display())),

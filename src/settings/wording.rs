@@ -2,7 +2,7 @@
 
 use policy::diagnostic::closest;
 
-/// A sentence about a mistake, and what may have been meant.
+/// A sentence about a mistake, and the key or value that was probably meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Worded {
     pub message: String,

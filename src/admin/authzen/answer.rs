@@ -34,7 +34,7 @@ struct Context {
     /// The gate that decided: `legacy`, `shadow`, `v2`, or `none` where no role was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     gate: Option<&'static str>,
-    /// What would have been enough.
+    /// The requirements that would have been enough.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     required: Vec<String>,
     /// The roles or permissions that it rests on.

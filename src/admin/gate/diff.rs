@@ -56,7 +56,7 @@ enum Flag {
     Off,
 }
 
-/// What would change, from which mapping to which.
+/// The changes, from which mapping to which.
 #[derive(Serialize)]
 struct DiffReport<'a> {
     from_sha256: &'a str,

@@ -26,7 +26,7 @@ pub(super) struct DriftQuery {
     all: bool,
 }
 
-/// What was asked for.
+/// The requested disagreements.
 #[derive(Serialize)]
 pub(super) struct Drift {
     disagreements: Vec<Disagreement>,

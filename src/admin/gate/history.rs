@@ -33,7 +33,7 @@ fn usual() -> u32 {
 #[derive(Serialize)]
 pub(super) struct History {
     activations: Vec<StoredActivation>,
-    /// What was rolled back to, unless it was released since.
+    /// The mapping that was rolled back to, unless it was released since.
     rollback: Option<Rollback>,
     gates: Vec<GateState>,
 }
