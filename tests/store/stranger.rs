@@ -83,7 +83,7 @@ async fn a_seed_does_not_stay_without_what_comes_after_it_on_postgres() {
         CREATE EVENT TRIGGER fails ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER') EXECUTE FUNCTION public.fails()").await;
     let before = snapshot(&database).await;
     let error = database.store.migrate_seeded().await.unwrap_err().to_string();
-    assert!(error.contains("the triggers on what is read of Console failed: "), "{error}");
+    assert!(error.contains("the triggers on Console's tables failed: "), "{error}");
     assert!(error.contains("not on this table"), "{error}");
     assert_eq!(snapshot(&database).await, before);
 }

@@ -103,10 +103,10 @@ impl Store {
     /// The database is away, or has no epoch; then nothing is known and nothing may be allowed.
     pub async fn access(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Access, StoreError> {
         if let Subject::Machine(digest) = subject {
-            let look = sql(NOBODYS_TOKEN).bind(digest.to_hex());
+            let look = sql(UNKNOWN_TOKEN).bind(digest.to_hex());
             let look = async { self.access_pool.acquire().await?.first(look).await };
-            let nobody: Option<(i64,)> = self.bounded(look).await?;
-            if let Some((epoch,)) = nobody {
+            let unknown: Option<(i64,)> = self.bounded(look).await?;
+            if let Some((epoch,)) = unknown {
                 return Ok(Access::nothing(Epoch(epoch)));
             }
         }
@@ -121,7 +121,7 @@ impl Store {
         }
     }
 
-    /// Says who may have a break-glass session; the first call counts.
+    /// Sets the rules on who may have a break-glass session; the first call counts.
     pub fn set_break_glass_rules(&self, rules: BreakGlassRules) {
         if self.break_glass.set(rules).is_err() {
             tracing::debug!("the rules of break-glass are set already");
@@ -181,7 +181,7 @@ impl Store {
                 if self.is_no_value(plan.probe_admin(id)).await? {
                     return Ok(Access::nothing(epoch));
                 }
-                // Nobody has such a session, perhaps.
+                // Perhaps no session can have such a key.
                 if let Some(probe) = session.and_then(|session| plan.probe_session(session))
                     && self.is_no_value(probe).await?
                 {
@@ -249,8 +249,8 @@ fn timed(statement: Statement<'_>) -> Statement<'_> {
     statement.bind(first).bind(last)
 }
 
-/// The epoch, if nobody has the token: anybody can present tokens that nobody has, so this is looked up by the index alone
-/// before the walk through groups and roles.
-const NOBODYS_TOKEN: &str = "
+/// The epoch, if the token is unknown: an unauthenticated caller can present any number of those, so this is looked up by
+/// the index alone before the walk through groups and roles.
+const UNKNOWN_TOKEN: &str = "
     SELECT epoch FROM gate_epoch
      WHERE NOT EXISTS (SELECT 1 FROM gate_machine_tokens WHERE token_sha256 = $1)";

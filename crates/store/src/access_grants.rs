@@ -1,4 +1,4 @@
-//! Every grant, whatever it comes from: who holds what, since when, until when, by whom and why.
+//! Every grant, whatever it comes from: its holder, what it grants, since when, until when, its grantor and the reason.
 
 use chrono::{DateTime, Utc};
 use policy::rbac::break_glass::capped;
@@ -16,7 +16,7 @@ pub struct AccessGrant {
     pub id: Option<String>,
     pub origin: Origin,
     pub admin: String,
-    /// What is granted: a group or, for one ticket, a role.
+    /// The granted group or, for one ticket, role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,8 +92,8 @@ struct Row {
 }
 
 impl Store {
-    /// The grants that are wanted, over or not, by admin, origin and what is granted. Break-glass sessions are under the
-    /// group whose roles they grant.
+    /// The grants that are wanted, over or not, by admin, origin and granted group or role. Break-glass sessions are under
+    /// the group whose roles they grant.
     pub async fn access_grants(&self, wanted: GrantsOf<'_>) -> Result<Vec<AccessGrant>, StoreError> {
         let (first, last) = readable_times();
         let rows: Vec<Row> = self

@@ -69,7 +69,7 @@ pub struct AccessRequest {
     #[sqlx(try_from = "String")]
     pub state: RequestState,
     pub requested_at: DateTime<Utc>,
-    /// Nobody can approve it from then on.
+    /// It cannot be approved from then on.
     pub closes_at: DateTime<Utc>,
     pub closed_at: Option<DateTime<Utc>>,
     pub closed_by: Option<String>,
@@ -96,7 +96,7 @@ impl AccessRequest {
     ///
     /// # Errors
     ///
-    /// What is stored is no edit.
+    /// The stored text is not a valid edit.
     pub fn as_edit(&self) -> Result<Option<Edit>, StoreError> {
         let Some(text) = &self.edit else { return Ok(None) };
         let edit: Result<Edit, _> = serde_json::from_str(text);
@@ -126,9 +126,9 @@ pub struct NewApproval<'w> {
     /// The epoch as of which the approver may approve.
     pub as_of: Epoch,
     pub now: DateTime<Utc>,
-    /// What is made with it, where it is the last that was needed, and the id of the grant, where it is one.
+    /// The changes made with it, where it is the last that was needed, and the id of the grant, where it is one.
     pub grants: Option<(&'w RbacWork<'w>, Option<&'w str>)>,
-    /// Further records of what is granted.
+    /// Further records of the grant.
     pub further: &'w [Note],
     /// What the request's key is answered with.
     pub answer: Option<OnceAnswer<'w>>,
@@ -144,7 +144,7 @@ pub enum Added {
     TooMany,
 }
 
-/// What became of an approval.
+/// The result of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Approved {
     /// It counts; with what it grants.

@@ -91,7 +91,7 @@ impl Store {
         self.execute(insert(alerts)).await.map(drop)
     }
 
-    /// What is due on a channel at `now`, the oldest first.
+    /// The alerts due on a channel at `now`, the oldest first.
     pub async fn alerts_due(
         &self,
         channel: &str,

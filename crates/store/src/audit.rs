@@ -213,7 +213,7 @@ impl Store {
         Ok(heads.into_iter().map(|(chain, sequence, mac)| ChainHead { chain, sequence, mac }).collect())
     }
 
-    /// Where the chain that commands share ends, and where `gate_audit_control` says that it does.
+    /// Where the chain that commands share ends, and where it ends according to `gate_audit_control`.
     pub async fn control_chain(&self) -> Result<ControlChain, StoreError> {
         let row: ControlColumns =
             self.bounded(async { self.pool.acquire().await?.one(sql(CONTROL_CHAIN)).await }).await?;
@@ -241,13 +241,13 @@ impl Store {
         .await
     }
 
-    /// Blanks what is personal in every row that names `actor_id`, in the name of `note`, which says how many rows
-    /// these are, and removes the admin from drift, its sign-offs and the decision log; all in one transaction, for as long
-    /// as that takes.
+    /// Blanks the personal data in every row that names `actor_id`, recorded by `note`, which states how many rows these
+    /// are, and removes the admin from drift, its sign-offs and the decision log; all in one transaction, for as long as
+    /// that takes.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] when there are other numbers of rows by now than the note says; nothing was changed.
+    /// [`StoreError::Conflict`] when the numbers of rows differ from the note's by now; nothing was changed.
     pub async fn erase(&self, actor_id: &str, rows: (u64, u64), note: &Note) -> Result<(), StoreError> {
         self.long_change(note, async |change| {
             let event = change.event().to_owned();
@@ -417,7 +417,7 @@ impl Row for CustomerEvent {
     }
 }
 
-/// Blanks what is personal in the customers' events that name `actor_id`, and returns how many they are. On Postgres, the
+/// Blanks the personal data in the customers' events that name `actor_id`, and returns their number. On Postgres, the
 /// gate's role may insert these and not see them: functions of the owner's count and blank them.
 async fn erase_customer(connection: &mut Connection, actor_id: &str, event: &str) -> Result<u64, StoreError> {
     match connection {

@@ -48,7 +48,7 @@ impl StoredGlass {
         capped(Span { starts: self.starts, ends: self.ends })
     }
 
-    /// Whether it grants at `now`, to somebody who may have a session.
+    /// Whether it grants at `now`, to an admin who may have a session.
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
         !self.is_revoked && self.span().is_live(now)
     }
@@ -62,7 +62,7 @@ impl StoredGlass {
         }
     }
 
-    /// Whether nobody has closed its review.
+    /// Whether its review is still open.
     pub fn is_open(&self) -> bool {
         self.opened_at.is_some() && self.closed_at.is_none()
     }
@@ -75,11 +75,11 @@ pub struct NewGlass<'w> {
     pub admin: &'w str,
     pub ticket: Option<&'w str>,
     pub work: &'w RbacWork<'w>,
-    /// Further records of what is granted.
+    /// Further records of the grant.
     pub further: &'w [Note],
 }
 
-/// What became of a start.
+/// The result of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlassStarted {
     Done,

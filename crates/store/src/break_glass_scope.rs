@@ -39,11 +39,11 @@ pub struct NewSnapshot {
     pub composition: String,
     /// Since the last one, in JSON.
     pub changes: String,
-    /// Whether somebody has to hear of it.
+    /// Whether it requires an alert.
     pub is_alert: bool,
 }
 
-/// A snapshot that somebody has to hear of.
+/// A snapshot that requires an alert.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct SnapshotToAlert {
     pub id: String,
@@ -91,7 +91,7 @@ impl Store {
         }
     }
 
-    /// The snapshots that somebody has to hear of, and of which there is no alert yet.
+    /// The snapshots that require an alert and have none yet.
     pub async fn glass_snapshots_to_alert(&self) -> Result<Vec<SnapshotToAlert>, StoreError> {
         self.all(sql(TO_ALERT)).await
     }
@@ -124,7 +124,7 @@ impl Store {
         self.change(note, async |change| change.execute_or_undo(close).await).await
     }
 
-    /// The windows that nobody has closed, even if their time is over.
+    /// The windows that were not closed, even if their time is over.
     pub async fn open_windows(&self) -> Result<Vec<ChangeWindow>, StoreError> {
         self.all(Statement::joined(&[WINDOWS, "WHERE closed_at_utc IS NULL ORDER BY opened_at_utc, id"]))
             .await

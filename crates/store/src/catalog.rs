@@ -45,7 +45,7 @@ struct Entry {
     object: Option<String>,
 }
 
-/// What has no name is left out, with the edges that lead to it and from it: nobody holds it.
+/// Entries without a name are left out, with the edges to and from them: no principal holds them.
 fn assemble(entries: Vec<Entry>) -> Result<Catalog, StoreError> {
     let mut catalog = Catalog::default();
     for Entry { kind, subject, object } in entries {

@@ -2,8 +2,8 @@
 //!
 //! An operator writes the SELECTs for the tables that Console has (`[console]`); without them they fit the tables that the
 //! documents describe. Each becomes a part of the one statement, and so of the one snapshot, in which access is read
-//! ([`compose`]). What the columns must be is looked at before ([`shape`]), and again when the database says that
-//! something has changed. Ids are opaque texts.
+//! ([`compose`]). The columns are checked before ([`shape`]), and again when the database reports that something has
+//! changed. Ids are opaque texts.
 
 mod compose;
 mod inspect;
@@ -107,7 +107,7 @@ pub struct Relations {
     pub watch: Vec<TableName>,
     /// Whether the sessions SELECT returns a payload instead of the admin's id (`[session] payload`).
     pub session_payload: bool,
-    /// Whether triggers may be put on Console's tables. Without them, what is read of Console is read for each request.
+    /// Whether triggers may be put on Console's tables. Without them, Console is read for each request.
     pub triggers: bool,
 }
 

@@ -19,11 +19,11 @@ pub const RBAC_V2_FLAG: &str = "FLAG_RBAC_V2";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlRow {
     pub epoch: Epoch,
-    /// `gate_flags`; `None` where nobody has flipped the flag yet.
+    /// `gate_flags`; `None` where the flag was never flipped.
     pub rbac_v2: Option<bool>,
     /// Whether `console_flag_promotions` has the flag promoted to production (RBAC V2 design, I-11).
     pub promoted: bool,
-    /// Whether a change of what is read of Console raises the epoch. Otherwise nothing that was read of it before counts.
+    /// Whether a change of the rows read from Console raises the epoch. Otherwise earlier reads of Console are invalid.
     pub console_watched: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Everybody at once: for reports on what a mapping would do to whom.
+//! Every principal at once: for reports on how a mapping would affect each of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,8 +65,8 @@ impl Console {
     }
 }
 
-/// When something ends is for `assemble` to compare, as for one caller's access, and which rows are about whom: ids of
-/// Console's tables may be of another type than those of `rbac_*`, and are the same as texts.
+/// `assemble` compares the ends, as for one caller's access, and the ids: ids of Console's tables may be of another type
+/// than those of `rbac_*`, and are the same as texts.
 const CENSUS: &str = "
     WITH gate__token(id) AS (
         SELECT id FROM gate_machine_tokens WHERE revoked_at_utc IS NULL
@@ -126,12 +126,12 @@ struct Fact {
     name: Option<String>,
     #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
     until: Option<DateTime<Utc>>,
-    /// When it ends, as Console's column says it; of a grant or a break-glass session, its id.
+    /// When it ends, as Console's column states it; of a grant or a break-glass session, its id.
     #[sqlx(try_from = "Lenient<String>")]
     ends: Option<String>,
 }
 
-/// What is known of one id while the facts come in, in whatever order.
+/// The state of one id while the facts come in, in any order.
 struct Sheet {
     person: Person,
     is_active: bool,
@@ -154,7 +154,7 @@ fn assemble(
 ) -> Result<Vec<Person>, StoreError> {
     let mut sheets: BTreeMap<(CallerKind, Arc<str>), Sheet> = BTreeMap::new();
     for Fact { kind, id, name, until, ends } in facts {
-        // Nobody can be asked about who has no id.
+        // A row without an id cannot be looked up.
         let Some(id) = id.map(Arc::from) else { continue };
         let caller = if kind.contains("machine") { CallerKind::Machine } else { CallerKind::Admin };
         let sheet = sheets.entry((caller, Arc::clone(&id))).or_insert_with(|| Sheet::new(caller, id));
@@ -198,7 +198,7 @@ impl Sheet {
         }
     }
 
-    /// With what is live at `now` of that which has an end. Who may have a break-glass session is known by the groups.
+    /// Adds the grants and sessions that are live at `now`. The groups decide who may have a break-glass session.
     fn close(self, now: DateTime<Utc>, rules: &BreakGlassRules) -> Person {
         let Sheet { mut person, grants, sessions, .. } = self;
         let live = grants.into_values().filter(|grant| grant.span.is_live(now));

@@ -16,7 +16,7 @@ use crate::{Store, StoreError, storable};
 /// The route of a row that counts many disagreements: no route is written so.
 pub const OVERFLOW: &str = "*";
 
-/// Some occurrences of one disagreement. What is not the key is the latest request's.
+/// Some occurrences of one disagreement. Fields outside the key are those of the latest request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriftRecord {
     pub id: uuid::Uuid,
@@ -137,8 +137,8 @@ impl StoredDrift {
     }
 }
 
-/// The event as it is counted beyond the bound. It names nobody; the cluster takes the place of the actor, so that each
-/// has a row of its own.
+/// The event as it is counted beyond the bound. It names no actor; the cluster takes the actor's place, so that each
+/// cluster has a row of its own.
 fn beyond_the_bound(event: DriftRecord) -> DriftRecord {
     DriftRecord {
         route: OVERFLOW.into(),

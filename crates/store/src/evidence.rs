@@ -164,7 +164,7 @@ pub(super) fn row_sha256(parts: &[&[u8]]) -> [u8; 32] {
 pub(super) struct Erased(HashMap<[u8; 32], DateTime<Utc>>);
 
 impl Erased {
-    /// Whether a row that was last added to at that time belongs to somebody who was erased since.
+    /// Whether a row that was last added to at that time belongs to an admin erased since.
     pub(super) fn covers(&self, actor_kind: &str, actor_id: &str, last_seen: DateTime<Utc>) -> bool {
         if self.0.is_empty() || actor_kind != "admin" {
             return false;
@@ -232,7 +232,7 @@ async fn begin_batch(connection: &mut Connection, mark: &Mark) -> Result<Option<
         return Ok(None);
     }
     let rows: Vec<(Vec<u8>, DateTime<Utc>)> = connection.all(sql(ERASED)).await?;
-    // Longer than what is kept, for the clocks' sake.
+    // Longer than the retention, to allow for clocks that differ.
     let forgotten = mark.complete_until - ERASED_FOR - CLOCKS * 2;
     if rows.iter().any(|(_, erased_at)| *erased_at < forgotten) {
         connection.execute(sql(FORGET_ERASED).bind(forgotten)).await?;

@@ -22,7 +22,7 @@ pub struct RosterFact {
     pub id: Option<String>,
     #[sqlx(try_from = "Lenient<String>")]
     pub name: Option<String>,
-    /// When a legacy role ends, as Console's column says it.
+    /// When a legacy role ends, as Console's column states it.
     #[sqlx(try_from = "Lenient<String>")]
     pub ends: Option<String>,
     /// Since when an admin is blocked.
@@ -48,7 +48,7 @@ pub struct StoredJoin {
     pub at: Option<DateTime<Utc>>,
 }
 
-/// A sealed row about a change, as far as it says what was changed.
+/// A sealed row about a change, as far as it records what was changed.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct SealedChange {
     /// `rbac_changed`, `access_request`, `flag_flipped`, `flag_promoted`.

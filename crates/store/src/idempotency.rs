@@ -25,10 +25,10 @@ pub struct OnceAnswer<'a> {
     pub until: DateTime<Utc>,
 }
 
-/// What is known of a key.
+/// The state of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Once {
-    /// Nothing: the request is under way from now on, and whoever asked carries it out.
+    /// New: the request is under way from now on, and the caller carries it out.
     Begun,
     /// The same request was answered with this.
     Answered(String),

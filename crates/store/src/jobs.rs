@@ -14,13 +14,13 @@ pub struct TimedWork {
     pub name: &'static str,
     /// How often it is due.
     pub period: Duration,
-    /// How long it takes at most: after that somebody else may do it.
+    /// How long it takes at most: after that another gate may do it.
     pub lease: Duration,
 }
 
 impl Store {
-    /// Takes the work on for `gate`, if it is due at `now` and nobody is at it. What nobody has done for longer than its period,
-    /// as all gates were down, is due at once; so is what a clock that was ahead has put off.
+    /// Leases the work to `gate`, if it is due at `now` and not leased. Work that was not done for longer than its period,
+    /// as all gates were down, is due at once; so is work that a clock that was ahead has put off.
     pub async fn take_on(&self, work: TimedWork, gate: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let until = now + span(work.lease);
         self.execute(sql(FIRST).bind(work.name).bind(now)).await?;

@@ -67,8 +67,8 @@ use self::engine::sql::{Record, Statement};
 ///
 /// # Errors
 ///
-/// Each operation fails with a [`StoreError`] that says what an operator has to do about it. Unless its documentation says
-/// otherwise, it takes no longer than [`StoreOptions::timeout`], and changes everything or nothing.
+/// Each operation fails with a [`StoreError`] that tells an operator what to do about it. Unless documented otherwise, it
+/// takes no longer than [`StoreOptions::timeout`], and changes everything or nothing.
 #[derive(Debug)]
 pub struct Store {
     pool: Pool,
@@ -80,7 +80,7 @@ pub struct Store {
     /// For the audit's writer alone, which every 403 waits for.
     audit_pool: Pool,
     audit_connections: KeptConnections,
-    /// For what is read of access, by the operator's SELECTs too: its connections only read.
+    /// For reads of access, by the operator's SELECTs too: its connections only read.
     access_pool: Pool,
     console: Console,
     limit: Limit,
@@ -163,7 +163,7 @@ impl DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Where it is and as whom, without the password.
+    /// The location and the user, without the password.
     pub fn in_words(&self) -> String {
         match self {
             DatabaseUrl::Sqlite(file) => format!("SQLite, {}", file.display()),

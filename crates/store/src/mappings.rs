@@ -137,7 +137,7 @@ pub struct Activation {
     pub id: uuid::Uuid,
     pub sha256: MappingSha256,
     pub activated_at: DateTime<Utc>,
-    /// `file of`, `signal of` or `start of` the file's owner, `fallback`, or `rollback by` or `release by` whom.
+    /// `file of`, `signal of` or `start of` the file's owner, `fallback`, or `rollback by` or `release by` an operator.
     pub activated_by: String,
     pub instance: String,
     /// `activated` or `refused`.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::engine::sql::sql;
 use crate::{Store, StoreError};
 
-/// A passkey as it is stored: what verifies signatures, and nothing that makes any.
+/// A passkey as it is stored: the key that verifies signatures, never one that signs.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow, Serialize)]
 pub struct StoredPasskey {
     /// A UUID v4.
@@ -53,7 +53,7 @@ pub struct NewChallenge<'c> {
     pub expires: DateTime<Utc>,
 }
 
-/// A challenge that was taken: nobody can answer it again.
+/// A challenge that was taken: it cannot be answered again.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct TakenChallenge {
     pub admin: String,
@@ -63,7 +63,7 @@ pub struct TakenChallenge {
     pub expires: DateTime<Utc>,
 }
 
-/// What became of a registration.
+/// The result of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
     Done,
@@ -176,7 +176,7 @@ impl Store {
         self.execute(add).await.map(drop)
     }
 
-    /// Takes a challenge, so that nobody takes it again; `None` where there is none of that id.
+    /// Takes a challenge, so that it cannot be taken again; `None` where there is none of that id.
     pub async fn take_challenge(&self, id: &str) -> Result<Option<TakenChallenge>, StoreError> {
         self.first(sql(TAKE_CHALLENGE).bind(id)).await
     }

@@ -183,7 +183,7 @@ pub struct GlassSession {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TicketEnd {
-    /// Somebody ended it.
+    /// An admin or operator ended it.
     Manual,
     /// The ticket is closed, spam, deleted or in a mailbox that does not count.
     TicketClosed,
@@ -254,7 +254,7 @@ pub struct GrantRow {
     pub admin: String,
     pub group: Option<String>,
     pub role: Option<String>,
-    /// When what is granted ends by itself.
+    /// When the grant ends by itself.
     pub ends: Option<DateTime<Utc>>,
     /// Whether it is a break-glass session that starts, or whose time is over.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -267,7 +267,7 @@ pub struct GrantRow {
     pub grant: Option<String>,
 }
 
-/// What a row says about a ticket.
+/// A row's data about a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TicketOfRow {
     pub ticket: String,
@@ -506,7 +506,7 @@ async fn make(
             Statement::composed_once(text).bind(admin.as_str()).bind(group.as_str())
         }
         RbacChange::LeaveWholly { .. } => {
-            return Err(StoreError::Conflict("a plan says what ends a membership wholly".to_owned()));
+            return Err(StoreError::Conflict("a plan lists what ends a membership wholly".to_owned()));
         }
         RbacChange::GrantUntil { grant } => sql(GRANT_UNTIL)
             .bind(grant.id.as_str())
@@ -564,7 +564,7 @@ async fn make(
                 .bind(session.ends)
         }
         RbacChange::EndBreakGlass { id, .. } => {
-            // Whoever ends it: its review says so, where it has one.
+            // Whichever way it ends: its review records it, where it has one.
             connection.execute(sql(END_REVIEW).bind(id.as_str()).bind(now).bind(by)).await?;
             sql(END_BREAK_GLASS).bind(id.as_str()).bind(now)
         }

@@ -38,7 +38,7 @@ impl Store {
         Ok(Expired::of(counts))
     }
 
-    /// Removes it, and archives what is to be archived, with `note` in the same transaction, for as long as that takes.
+    /// Removes and archives the expired rows, with `note` in the same transaction, for as long as that takes.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Store {
     }
 }
 
-/// What is past its period, and from when.
+/// The tables with rows past their period, and the cutoff of each.
 fn tables(cutoffs: &Cutoffs) -> [(&'static str, DateTime<Utc>); 3] {
     let ended = "rbac_ticket_grants WHERE COALESCE(revoked_at_utc, expires_at_utc) < $1";
     [

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::engine::sql::{Statement, sql};
 use crate::{Store, StoreError, storable};
 
-/// What happens to an item that nobody decides in time.
+/// What happens to an item that is not decided in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Overdue {
@@ -33,9 +33,9 @@ impl Overdue {
 pub enum Decision {
     Kept,
     Revoked,
-    /// Nobody decided in time, and the settings keep it.
+    /// Not decided in time, and the settings keep it.
     KeptOverdue,
-    /// Nobody decided in time, and the settings end it.
+    /// Not decided in time, and the settings end it.
     Suspended,
 }
 
@@ -81,7 +81,7 @@ pub struct ReviewItem {
     /// In JSON, with inherited ones.
     pub roles: String,
     pub last_used: Option<DateTime<Utc>>,
-    /// What happens if nobody decides: `keep` or `suspend`.
+    /// What happens without a decision: `keep` or `suspend`.
     pub overdue: String,
     pub decision: Option<String>,
     pub decided_at: Option<DateTime<Utc>>,
@@ -128,7 +128,7 @@ impl Store {
         self.first(Statement::joined(&[REVIEWS, "WHERE id = $1"]).bind(id)).await
     }
 
-    /// The items of a review, by admin and what is granted.
+    /// The items of a review, by admin and granted group or role.
     pub async fn review_items(&self, review: &str) -> Result<Vec<ReviewItem>, StoreError> {
         let list = [ITEMS, "WHERE review_id = $1 ORDER BY admin_id, granted, origin, id"];
         self.all(Statement::joined(&list).bind(review)).await

@@ -61,8 +61,8 @@ const REWORD: &str = "
     UPDATE gate_drift_signoffs SET reason = $5, signed_by = $6
      WHERE route = $1 AND actor_kind = $2 AND actor_id = $3 AND direction = $4";
 
-/// What is there instead of a name.
-const NOBODY: &str = "(erased)";
+/// Replaces an erased name.
+const ERASED: &str = "(erased)";
 
 /// The text without a name that it holds as a word of its own, in whatever case; `None` where it does not.
 fn without_name(text: &str, name: &str) -> Option<String> {
@@ -73,7 +73,7 @@ fn without_name(text: &str, name: &str) -> Option<String> {
         let is_name =
             !name.is_empty() && rest.get(..name.len()).is_some_and(|part| part.eq_ignore_ascii_case(name));
         if is_name && is_apart(last) && is_apart(after.chars().next()) {
-            without.push_str(NOBODY);
+            without.push_str(ERASED);
             (rest, last) = (after, None);
         } else {
             without.push(first);
@@ -121,7 +121,7 @@ pub(super) async fn erase_sign_offs(connection: &mut Connection, actor_id: &str)
     connection.execute(sql(ERASE).bind(actor_id)).await?;
     let rows: Vec<Stored> = connection.all(sql(LIST)).await?;
     for row in rows {
-        let signed_by = (row.signed_by == actor_id).then(|| NOBODY.to_owned());
+        let signed_by = (row.signed_by == actor_id).then(|| ERASED.to_owned());
         let reason = without_name(&row.reason, actor_id);
         if signed_by.is_none() && reason.is_none() {
             continue;

@@ -7,7 +7,7 @@ use crate::engine::sql::sql;
 use crate::{Store, StoreError};
 
 impl Store {
-    /// The last flip of `FLAG_RBAC_V2`; `None` where nobody has flipped it yet.
+    /// The last flip of `FLAG_RBAC_V2`; `None` where it was never flipped.
     pub async fn rbac_v2_flip(&self) -> Result<Option<Flip>, StoreError> {
         self.first(sql(FLIP)).await
     }

@@ -16,13 +16,13 @@ use crate::{Store, StoreError};
 /// The name of the switch in `gate_flags`. Off: every grant for a ticket is without effect.
 pub const TICKET_GRANTS_FLAG: &str = "FLAG_TICKET_SCOPED_GRANTS";
 
-/// What somebody is granted for a ticket and a customer, as of one epoch.
+/// What an admin is granted for a ticket and a customer, as of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TicketAccess {
     pub epoch: Epoch,
-    /// Whether grants for tickets count: they do unless somebody has switched them off.
+    /// Whether grants for tickets count: they do unless they are switched off.
     pub is_enabled: bool,
-    /// Without what FreeScout says of the ticket.
+    /// Without FreeScout's data on the ticket.
     pub holding: TicketHolding,
 }
 
@@ -43,7 +43,7 @@ pub struct StoredTicketGrant {
 }
 
 impl StoredTicketGrant {
-    /// Whether its time is over, and nobody has said so yet.
+    /// Whether its time is over, and its end not recorded yet.
     pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
         self.is_limited && self.ends.is_none_or(|ends| ends <= now)
     }
@@ -97,7 +97,7 @@ impl Store {
         self.all(sql(GRANTS).bind(ticket).bind(first).bind(last)).await
     }
 
-    /// Whether grants for tickets are switched on; `None` where nobody has said so.
+    /// Whether grants for tickets are switched on; `None` where the flag was never set.
     pub async fn ticket_grants_flag(&self) -> Result<Option<bool>, StoreError> {
         let row: Option<(bool,)> = self.first(sql(FLAG)).await?;
         Ok(row.map(|(enabled,)| enabled))

@@ -23,8 +23,8 @@ pub(super) struct Fact {
     name: Option<String>,
     #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
     until: Option<DateTime<Utc>>,
-    /// When it ends, as Console's column says it, of whatever type that is; of what a grant or a break-glass session brings,
-    /// the source.
+    /// When it ends, as Console's column states it, of whatever type that is; of a role from a grant or a break-glass
+    /// session, the source.
     #[sqlx(try_from = "Lenient<String>")]
     ends: Option<String>,
 }
@@ -59,7 +59,7 @@ pub(super) fn assemble(
     sheet.close()
 }
 
-/// What is known while the facts come in, in whatever order.
+/// The state while the facts come in, in any order.
 struct Sheet<'s> {
     subject: &'s Subject,
     now: DateTime<Utc>,
@@ -70,7 +70,7 @@ struct Sheet<'s> {
     /// Of the rows of the cookie's session: whether there is one that lives, and one that does not.
     live_session: bool,
     ended_session: bool,
-    /// What the row of a session says that the cookie only names, and whether its id is the key of the row.
+    /// The data of a session's row that the cookie only names, and whether its id is the key of the row.
     session_id: Option<String>,
     session_admin: Option<AdminId>,
     session_is_keyed: bool,

@@ -37,8 +37,8 @@ struct SessionRow {
 /// What was read.
 enum Found {
     Facts(Vec<Fact>),
-    /// The session identifies nobody; perhaps because its payload cannot be read.
-    Nobody(Epoch, Option<Flaw>),
+    /// The session does not identify an admin; perhaps because its payload cannot be read.
+    Unidentified(Epoch, Option<Flaw>),
 }
 
 impl Store {
@@ -71,7 +71,7 @@ impl Store {
                 let rules = self.break_glass_rules();
                 assemble(facts, &Subject::Session(key.clone()), now, Some(&plan), rules)
             }
-            Ok(Found::Nobody(epoch, flaw)) => {
+            Ok(Found::Unidentified(epoch, flaw)) => {
                 Ok(Access { flaws: flaw.into_iter().collect(), ..Access::nothing(epoch) })
             }
             // The database's error about a value quotes it, and this one is a credential.
@@ -98,9 +98,9 @@ impl Store {
         let held = transaction.all(statement).await.and_then(|rows| holder(rows, reader, plan));
         let (admin, session, epoch) = match held {
             Ok(Held::By { admin, session, epoch }) => (admin, session, epoch),
-            Ok(Held::Nobody(epoch, flaw)) => {
+            Ok(Held::Unidentified(epoch, flaw)) => {
                 transaction.commit().await?;
-                return Ok(Found::Nobody(epoch, flaw));
+                return Ok(Found::Unidentified(epoch, flaw));
             }
             Err(error) => return Err(transaction.given_up(error).await),
         };
@@ -110,10 +110,10 @@ impl Store {
             Ok(facts) => facts,
             Err(error) => {
                 let error = transaction.given_up(error).await;
-                // Nobody has such an id, perhaps.
+                // Perhaps no admin can have such an id.
                 let is_refused = matches!(error, StoreError::Refused(_));
                 return match is_refused && self.is_no_value(plan.probe_admin(admin.as_str())).await? {
-                    true => Ok(Found::Nobody(epoch, None)),
+                    true => Ok(Found::Unidentified(epoch, None)),
                     false => Err(error),
                 };
             }
@@ -128,23 +128,23 @@ impl Store {
 /// Whose session it is.
 enum Held {
     By { admin: AdminId, session: Fact, epoch: Epoch },
-    Nobody(Epoch, Option<Flaw>),
+    Unidentified(Epoch, Option<Flaw>),
 }
 
 fn holder(rows: Vec<SessionRow>, reader: &PayloadReader, plan: &ReadPlan) -> Result<Held, StoreError> {
     let mut rows = rows.into_iter();
     let row = rows.next().ok_or_else(|| StoreError::Broken("gate_epoch has no row".into()))?;
     let epoch = Epoch(row.epoch);
-    // Of two sessions with one key, neither is anybody's.
+    // Of two sessions with one key, neither identifies an admin.
     let (Some(1), None, Some(payload)) = (row.there, rows.next(), row.payload) else {
-        return Ok(Held::Nobody(epoch, None));
+        return Ok(Held::Unidentified(epoch, None));
     };
     match reader.admin_id(&payload.0) {
         Ok(Some(admin)) => {
             let session = Fact::of_session(row.kind, row.id, row.ends);
             Ok(Held::By { admin, session, epoch })
         }
-        Ok(None) => Ok(Held::Nobody(epoch, None)),
+        Ok(None) => Ok(Held::Unidentified(epoch, None)),
         Err(error) => {
             counter!("gate_session_payloads_refused_total", "reason" => error.word()).increment(1);
             let (table, _) = plan.places.session;
@@ -155,7 +155,7 @@ fn holder(rows: Vec<SessionRow>, reader: &PayloadReader, plan: &ReadPlan) -> Res
                 word: None,
                 holder: None,
             };
-            Ok(Held::Nobody(epoch, Some(flaw)))
+            Ok(Held::Unidentified(epoch, Some(flaw)))
         }
     }
 }

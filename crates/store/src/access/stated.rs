@@ -1,10 +1,10 @@
-//! What somebody holds whom a probe states: what the probe says, with what its roles inherit and permit.
+//! The access of a principal that a probe states: the probe's own data, with what its roles inherit and permit.
 
 use policy::identity::Stated;
 
 use crate::engine::sql::Statement;
 
-/// The facts about somebody who is stated. Only roles are looked up; no row is about anybody.
+/// The facts about a stated principal. Only roles are looked up; no row is about an admin.
 pub(super) fn statement<'q>(stated: &Stated) -> Statement<'q> {
     // Serialising texts cannot fail. If it did, the empty text is no list, and the database would refuse it.
     let list = |names| serde_json::to_string(names).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! Rows of a SQLite file, read to be verified: by what is written there, not by what it can be taken for.
+//! Rows of a SQLite file, read to be verified: byte for byte as stored, without any conversion.
 //!
 //! Postgres has types of its own for times and JSON, and gives each value back in one spelling. In a SQLite file both are
 //! text, and one value has many spellings. A time that is written as of another zone is the same time and sorts elsewhere,
 //! so that it is not in the export of its day; of a key that is there twice, SQLite takes the first value and serde the
-//! last. So what is not spelled as the gate writes it reads as something that the gate never sealed.
+//! last. So a value that is not spelled as the gate writes it reads as one that the gate never sealed.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;

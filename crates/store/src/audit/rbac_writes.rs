@@ -1,4 +1,4 @@
-//! What is recorded of an actor's memberships and grants beside the audit, erased with it.
+//! The records of an actor's memberships and grants beside the audit, erased with it.
 
 use crate::StoreError;
 use crate::engine::connection::Connection;
@@ -12,11 +12,11 @@ pub(super) async fn erase_rbac_writes(connection: &mut Connection, actor_id: &st
     Ok(())
 }
 
-/// An erasure that somebody asked for by hand may be of an admin who is still there, and stays blocked.
+/// An erasure that was requested by hand may be of an admin who is still there, and stays blocked.
 const ERASE_BLOCK: &str = "
     DELETE FROM gate_blocked_admins
      WHERE admin_id = $1 AND EXISTS (SELECT 1 FROM gate_pending_erasures p WHERE p.actor_id = $1)";
-/// What is asked for may go (migration 0400).
+/// An actor's rows may be deleted once an erasure is requested (migration 0400).
 const ASK: &str =
     "INSERT INTO gate_pending_erasures (actor_id) VALUES ($1) ON CONFLICT (actor_id) DO NOTHING";
 const ERASE_WRITES: &str =

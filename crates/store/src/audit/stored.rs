@@ -9,10 +9,10 @@ use ledger::verify::{StoredCustomer, StoredGrant, StoredRow};
 use sqlx::types::Json;
 
 /// The chain that commands share, as of one moment. Both are the same, or both are nowhere in a new database, whose
-/// `head` is of no rows, unless somebody has changed one of them.
+/// `head` is of no rows, unless one of them was changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ControlChain {
-    /// What `gate_audit_control` says; `None`: its row is gone.
+    /// The head in `gate_audit_control`; `None`: its row is gone.
     pub head: Option<ChainHead>,
     /// The last row; `None`: there is none.
     pub end: Option<ChainHead>,
@@ -25,7 +25,7 @@ pub enum Evidence {
     ControlChain(ControlChain),
     /// Every row, all of a chain together and in the order of their sequence.
     Row(Box<StoredEvent>),
-    /// Every customer's event with what its twin says; and for a twin without its event, only the twin's id.
+    /// Every customer's event with its twin's content; and for a twin without its event, only the twin's id.
     Customer(Box<StoredCustomerEvent>),
     /// Every row of a table of grants with its sealed row; and a sealed row without its row.
     Grant(Box<StoredGrant>),
@@ -55,7 +55,7 @@ impl From<StoredCustomerEvent> for Evidence {
     }
 }
 
-/// An audit row as it is read back. What a row must have is optional here: somebody may have taken it.
+/// An audit row as it is read back. Required columns are optional here: an attacker may have removed them.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow, serde::Serialize)]
 pub struct StoredEvent {
     pub id: String,
@@ -87,7 +87,7 @@ pub struct StoredEvent {
     pub note: Option<String>,
 }
 
-/// A customer's event as it is read back, and what its twin says. Where only one of them is there, the other's columns
+/// A customer's event as it is read back, and its twin's content. Where only one of them is there, the other's columns
 /// are empty.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow, serde::Serialize)]
 pub struct StoredCustomerEvent {
@@ -108,8 +108,8 @@ pub struct StoredCustomerEvent {
 }
 
 impl StoredEvent {
-    /// The row as far as the chain is concerned. An id that is no UUID as the gate writes it is somebody's edit, and
-    /// reads as none: what looks the row up by its id does not find it either.
+    /// The row as far as the chain is concerned. An id that is not a UUID as the gate writes it was edited, and reads as
+    /// none: a lookup by id does not find the row either.
     pub fn into_row(self) -> StoredRow {
         let link = || {
             Some(Link {

@@ -46,7 +46,7 @@ impl Places {
     }
 }
 
-/// A time as a column of Console's says it; `None` if it is none that can be read. One without an offset is in UTC, which
+/// A time as a column of Console's states it; `None` if it cannot be read. One without an offset is in UTC, which
 /// the connection's time zone is too.
 pub(crate) fn read_end(text: Option<&str>) -> Option<DateTime<Utc>> {
     const WITH_OFFSET: [&str; 4] = [
@@ -92,7 +92,7 @@ impl ReadPlan {
         // Every argument has to be in the statement.
         let mut session_part = String::new();
         let mut session_facts = NO_SESSION.to_owned();
-        // Where a payload says whose a session is, no SELECT can compare it with an admin's id.
+        // Where a payload names a session's admin, no SELECT can compare it with an admin's id.
         let sessions = match console.relations.session_payload {
             true => None,
             false => console.sessions(connection, "$2").await?,
@@ -130,7 +130,7 @@ impl ReadPlan {
 
     /// Plans the SELECT of admins with `id`, and reads nothing: an error is the id's.
     pub(crate) fn probe_admin<'q>(&self, id: &'q str) -> Statement<'q> {
-        // Not kept: a plan that is made once for all values says nothing about this one.
+        // Not kept: a plan that is made once for all values does not check this one.
         Statement::composed(self.admin_probe.clone()).once().bind(id)
     }
 
@@ -150,7 +150,7 @@ pub(super) struct AdminStatement {
 }
 
 impl AdminStatement {
-    /// For the admin whose id is the text `id`, an argument or an expression, with what is read of a session.
+    /// For the admin whose id is the text `id`, an argument or an expression, with the columns of a session.
     pub(super) async fn make(
         console: &Console,
         connection: &mut Connection,
@@ -175,7 +175,7 @@ impl AdminStatement {
             console.exactly("c.id"),
         ));
         parts.push(part("admins", &admins));
-        // Whom the gate keeps out, even if Console calls them active.
+        // Admins that the gate blocks, even if they are active in Console.
         facts.push(format!(
             "SELECT 'disabled_admin', NULL, NULL, NULL FROM gate_blocked_admins b WHERE {} = {id}",
             console.exactly("b.admin_id"),
@@ -276,7 +276,7 @@ impl Console {
                 Ok(Some(Sessions { text, has_ends: columns.has("ends"), has_ended: columns.has("ended") }))
             }
             Ok(None) => Ok(None),
-            // Without the table there is no session, and nobody who needs one is let in.
+            // Without the table there is no session, and every caller that needs one is denied.
             Err(Unreadable::Gone(_)) if self.relations.is_documented(Relation::Sessions) => Ok(None),
             Err(unreadable) => Err(unreadable.of(Relation::Sessions)),
         }

@@ -23,7 +23,7 @@ pub struct Table {
     pub refers: Vec<(String, String, String)>,
 }
 
-/// Somebody as the SELECTs show them.
+/// A person as the SELECTs show them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     pub id: String,
@@ -223,7 +223,7 @@ pub struct Proposal {
     pub notes: Vec<String>,
 }
 
-/// What Console's source says of its users and sessions.
+/// What Console's source shows about its users and sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceHints {
     /// Tables that it calls its users', in lower case.
@@ -477,7 +477,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The condition by which somebody is locked out.
+    /// The condition by which an admin is disabled.
     fn disabled(&self, notes: &mut Vec<String>) -> String {
         let mut conditions = Vec::new();
         for (column, kind) in &self.user.columns {
@@ -495,11 +495,11 @@ impl Writer<'_> {
                 {
                     conditions.push(value);
                 }
-                _ if is_when_somebody_left(&name, kind) => {
+                _ if is_time_of_leaving(&name, kind) => {
                     conditions.push(format!("{value} IS NOT NULL"));
                     notes.push(format!(
-                        "`{column}` is taken for when somebody left or was locked out: who has a value there is denied, one \
-                         of a day to come too. Confirm it, or take it out of `disabled`"
+                        "`{column}` is taken as when an admin left or was disabled: an admin with a value there is denied, even \
+                         if it is in the future. Confirm it, or take it out of `disabled`"
                     ));
                 }
                 "status" | "state" => notes.push(format!(
@@ -509,7 +509,7 @@ impl Writer<'_> {
             }
         }
         if conditions.is_empty() {
-            notes.push("nothing says who is locked out: everybody in the table is let in".into());
+            notes.push("no column shows who is disabled: everybody in the table is let in".into());
             return if self.is_postgres { "FALSE".into() } else { "0".into() };
         }
         if conditions.len() == 1 { conditions.concat() } else { format!("({})", conditions.join(" OR ")) }
@@ -635,9 +635,9 @@ impl Writer<'_> {
     }
 }
 
-/// Whether a column says when somebody was locked out or left: `disabled_at`, `left_on`, `date_deleted`, and `ended` where
+/// Whether a column holds when an admin was disabled or left: `disabled_at`, `left_on`, `date_deleted`, and `ended` where
 /// its type is one of time.
-fn is_when_somebody_left(column: &str, kind: &str) -> bool {
+fn is_time_of_leaving(column: &str, kind: &str) -> bool {
     const KNOWN: [&str; 12] = [
         "archived",
         "banned",
@@ -699,7 +699,7 @@ mod tests {
             ("deactivated_at_utc", "text", true, true),
             ("date_deleted", "integer", true, true),
             ("locked_since", "timestamp without time zone", true, true),
-            // A word, or a number, of which nobody knows what it says.
+            // A word, or a number, whose meaning is unknown.
             ("left", "text", false, false),
             ("ended", "integer", false, false),
             ("created_at", "date", false, false),
@@ -707,12 +707,16 @@ mod tests {
         ] {
             for (is_postgres, is_taken) in [(true, on_postgres), (false, on_sqlite)] {
                 let (condition, notes) = disabled(is_postgres, &[(column, kind)]);
-                let says = format!("`{column}` is taken for when somebody left");
+                let start = format!("`{column}` is taken as when an admin left");
                 let named = quoted(column);
-                let nobody = if is_postgres { "FALSE" } else { "0" };
-                let expected = if is_taken { format!("u.{named} IS NOT NULL") } else { nobody.to_owned() };
+                let never = if is_postgres { "FALSE" } else { "0" };
+                let expected = if is_taken { format!("u.{named} IS NOT NULL") } else { never.to_owned() };
                 assert_eq!(condition, expected, "{column} {kind} {is_postgres}");
-                assert_eq!(notes.iter().any(|note| note.starts_with(&says)), is_taken, "{column}: {notes:?}");
+                assert_eq!(
+                    notes.iter().any(|note| note.starts_with(&start)),
+                    is_taken,
+                    "{column}: {notes:?}"
+                );
                 let open = notes.iter().any(|note| note.contains("everybody in the table is let in"));
                 assert_eq!(open, !is_taken, "{column}: {notes:?}");
             }

@@ -40,12 +40,12 @@ pub struct MirrorOptions {
     pub events: Vec<String>,
 }
 
-/// What is mirrored unless the settings say otherwise.
+/// The events mirrored by default.
 pub fn denials() -> Vec<String> {
     vec!["access_denied".to_owned()]
 }
 
-/// What is wrong with a mirror.
+/// The error of a mirror.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
     /// Every mistake in the settings or the table.
@@ -225,7 +225,7 @@ impl Mirror {
             connection.execute(statement).await?;
         }
         if let Connection::Postgres(_) = connection {
-            // What is checked at the end of a transaction would take the sealed row with it.
+            // A constraint that fails only at the end of the transaction would roll back the sealed row.
             connection.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! Which tables and columns a role must be able to read for the SELECTs of `[console]`, on Postgres.
 //!
-//! The database says it: each SELECT is made a temporary view for a moment. What it names itself counts, not what is behind
-//! a view of Console's, which is read with the rights of the view's owner unless the view says otherwise.
+//! The database determines it: each SELECT is made a temporary view for a moment. Only the tables that it names count,
+//! not those behind a view of Console's, which is read with the rights of the view's owner unless the view specifies
+//! otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +45,7 @@ const NAMED: &str = "
 /// Schema, name, column, and whether whole rows are meant.
 type Named = (String, String, Option<String>, Option<bool>);
 
-/// What is read, as far as the role may look: where it may not use a schema, the tables that the texts name in it, whole.
+/// The reads, as far as the role may look: where it may not use a schema, the tables that the texts name in it, whole.
 pub(crate) async fn of(connection: &mut Connection, console: &Console) -> Result<Reads, StoreError> {
     let mut reads = Reads::new();
     for relation in Relation::ALL {
@@ -54,7 +55,7 @@ pub(crate) async fn of(connection: &mut Connection, console: &Console) -> Result
         let named = named_in(to, select.text()).await?;
         match probed(to, &text).await? {
             Some(found) => merge(&mut reads, found),
-            // What is wrong with the text itself is for the check of the SELECTs to say.
+            // The check of the SELECTs reports errors in the text itself.
             None => merge(&mut reads, named.into_iter().map(|place| (place, BTreeSet::new())).collect()),
         }
     }
@@ -115,7 +116,7 @@ async fn named_in(to: &mut PgConnection, text: &str) -> Result<Vec<FoundTable>, 
     Ok(found.into_iter().map(|(schema, table)| FoundTable { schema, table }).collect())
 }
 
-/// Every `one.other` of a text, with quotes or without. Which of them are tables, the catalog says.
+/// Every `one.other` of a text, with quotes or without. The catalog determines which of them are tables.
 fn pairs(text: &str) -> Vec<(String, String)> {
     let mut names: Vec<Option<String>> = Vec::new();
     let mut rest = text;

@@ -1,7 +1,7 @@
 //! A SELECT that an operator wrote: that it is one, where its parameter is, and which words are in it.
 //!
 //! It becomes a part of a larger statement. So it must not end early, not take other parameters, and not be more than one
-//! statement; what is in strings, quoted names and comments is not looked at.
+//! statement; the content of strings, quoted names and comments is ignored.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -63,7 +63,7 @@ impl Select {
         &self.text
     }
 
-    /// What is in it for this database.
+    /// Its words, as this database reads it.
     ///
     /// # Errors
     ///
@@ -221,7 +221,7 @@ impl fmt::Debug for Select {
     }
 }
 
-/// What is in a SELECT.
+/// The words of a SELECT.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
     /// Where `$1` is.

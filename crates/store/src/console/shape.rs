@@ -72,8 +72,8 @@ enum Need {
     Payload,
 }
 
-/// The output columns of a relation; the last of each says whether it must be there. A session's row says whose it is by
-/// the admin's id, or by a payload.
+/// The output columns of a relation; the last of each is whether it must be there. A session's row identifies its admin by
+/// id, or by a payload.
 fn needs(relation: Relation, session_payload: bool) -> &'static [(&'static str, Need, bool)] {
     match relation {
         Relation::Admins | Relation::AllAdmins => {
@@ -99,7 +99,7 @@ fn needs(relation: Relation, session_payload: bool) -> &'static [(&'static str, 
 }
 
 impl Need {
-    /// What is wrong with a type; `None` where nothing is, or where it is not known.
+    /// The problem with a type; `None` where there is none, or where the type is not known.
     fn lacks(self, kind: &str) -> Option<&'static str> {
         let kind = kind.to_uppercase();
         let is = |kinds: &[&str]| kinds.contains(&kind.as_str());
@@ -152,7 +152,7 @@ impl Need {
     }
 }
 
-/// Compares what was found with what is needed.
+/// Compares the columns found with those needed.
 pub(super) fn compare(relation: Relation, columns: &Columns, session_payload: bool) -> Vec<Mismatch> {
     let mismatch =
         |column, message: String| Mismatch { relation, column: Some(column), message, is_warning: false };
@@ -191,7 +191,7 @@ fn list(names: &[&str]) -> String {
 pub(super) enum Unreadable {
     /// A table that it reads is not there.
     Gone(String),
-    /// The database does not take the SELECT, or a column is not what is needed.
+    /// The database does not take the SELECT, or a column does not fit.
     Unfit(Vec<Mismatch>),
     Other(StoreError),
 }
@@ -263,7 +263,7 @@ fn refusal(relation: Relation, error: sqlx::Error) -> Unreadable {
     if is_gone {
         return Unreadable::Gone(message);
     }
-    // Syntax, names, types, rights, values: what the SELECT says. Anything else is the database's.
+    // Syntax, names, types, rights, values: errors of the SELECT. Anything else is the database's.
     let is_about_the_text = match is_postgres {
         true => ["42", "3F", "22", "0A"].contains(&code.get(..2).unwrap_or_default()),
         false => code == "1",
@@ -341,7 +341,7 @@ impl Console {
         text.map_err(|problem| StoreError::Unusable(format!("{relation}: {problem}")))
     }
 
-    /// The columns of a relation, which are what is needed. `None` if there is no such relation.
+    /// The columns of a relation, checked. `None` if there is no such relation.
     pub(super) async fn columns(
         &self,
         connection: &mut Connection,
@@ -440,7 +440,7 @@ impl Store {
         }
         if let Some((relation, word)) = console.relations.changes_by_itself(console.dialect) {
             let message = format!(
-                "`{word}` changes its result without a write, so what is read of Console is read for each request: return \
+                "`{word}` changes its result without a write, so Console is read for each request: return \
                  the end as `until` or `ends` instead"
             );
             found.push(Mismatch { relation, column: None, message, is_warning: true });
@@ -465,7 +465,7 @@ impl Console {
                     (format!("{message}: {effect}"), true)
                 }
                 Relation::Sessions if self.relations.is_documented(relation) => {
-                    (format!("{message}: nobody whose cookie names a session is let in"), true)
+                    (format!("{message}: every caller whose cookie names a session is denied"), true)
                 }
                 Relation::Admins | Relation::AllAdmins | Relation::Sessions => (
                     format!("{message}. Was it renamed? Change the SELECT to what Console's table is now"),

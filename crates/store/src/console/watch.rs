@@ -2,7 +2,7 @@
 //!
 //! Which tables and columns the SELECTs of `[console]` read is asked of the database, through views too. A change of other
 //! columns raises nothing. What was put where is written down (`gate_console_watch`), and each read of the control row
-//! compares it with the catalog: while something is missing, what is read of Console is read for each request.
+//! compares it with the catalog: while something is missing, Console is read for each request.
 
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
@@ -23,8 +23,7 @@ pub(crate) const PREFIX: &str = "console_gate_";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
     pub tables: Vec<WatchedTable>,
-    /// Why a change of something might go unheard, each with its remedy. Then what is read of Console is read for each
-    /// request.
+    /// Why a change might go unnoticed, each with its remedy. Then Console is read for each request.
     pub gaps: Vec<String>,
     /// Whether anything was changed now.
     pub is_new: bool,

@@ -174,7 +174,7 @@ impl Connection {
 ///
 /// sqlx counts how deep a connection is in transactions. When the disk is full, SQLite rolls back by itself and the count
 /// is wrong from then on: the next transaction of that connection is a savepoint, whose rollback leaves it open and whose
-/// commit commits nothing, though it says so. An audit row was lost by that. So sqlx's own transactions are not used, and
+/// commit reports success and commits nothing. An audit row was lost by that. So sqlx's own transactions are not used, and
 /// a connection on which anything went wrong inside a transaction is closed.
 #[derive(Debug)]
 pub(crate) struct Transaction {
@@ -193,7 +193,7 @@ impl Transaction {
         self.end("ROLLBACK").await
     }
 
-    /// The error that ends the transaction. One that is about a value says nothing about the connection, which is kept.
+    /// The error that ends the transaction. One about a value does not concern the connection, which is kept.
     pub(crate) async fn given_up(self, error: StoreError) -> StoreError {
         if let StoreError::Refused(_) = error
             && let Err(worse) = self.rollback().await

@@ -16,7 +16,7 @@ pub enum StoreError {
     /// The statement did not finish in time.
     #[error("the database did not answer within {0:?}")]
     Timeout(Duration),
-    /// The database refused what the statement says: it would refuse it again.
+    /// The database refused the statement's content: a retry would fail as well.
     #[error("the database refused a statement: {0}")]
     Refused(String),
     /// Something that must be unique is there already, or a row refers to nothing.
@@ -37,7 +37,7 @@ pub enum StoreError {
     /// The server, or the file, only reads.
     #[error("the database is read-only: {0}")]
     ReadOnly(String),
-    /// Others hold what is needed, for longer than was waited.
+    /// A lock was held by others for longer than the wait.
     #[error("the database is busy: {0}")]
     Busy(String),
     /// It is not the database that the settings mean, or none.

@@ -75,7 +75,7 @@ fn connecting(connect: &PgConnectOptions, limit: &Limit, only_reads: bool) -> Pg
     if only_reads { connect.options([("default_transaction_read_only", "on")]) } else { connect }
 }
 
-/// Lets a new connection send at once what is written, where it is one over TCP. sqlx 0.9 leaves `TCP_NODELAY` out (its next
+/// Makes a new TCP connection send each write at once. sqlx 0.9 leaves `TCP_NODELAY` out (its next
 /// release sets it: transact-rs/sqlx#4336), and has no way to a connection's socket.
 async fn send_at_once(port: Option<u16>) -> Result<(), sqlx::Error> {
     let Some(port) = port else { return Ok(()) };

@@ -13,7 +13,7 @@ use tokio::runtime;
 use crate::StoreError;
 use crate::engine::connection::{Connection, Pool};
 
-/// After a longer pause a connection is not used: what is between the two may have forgotten it. As long as pools wait.
+/// After a longer pause a connection is not used: a firewall or proxy may have dropped it. As long as pools wait.
 const MOST_IDLE: Duration = Duration::from_secs(10 * 60);
 /// After this time a connection goes back to its pool, which replaces those that are old.
 const MOST_KEPT: Duration = Duration::from_secs(30 * 60);
@@ -30,7 +30,7 @@ struct Kept {
     last_used: Instant,
 }
 
-/// A connection for one statement. It goes back to its pool, unless [`InUse::keep`] says that the statement succeeded.
+/// A connection for one statement. It goes back to its pool, unless [`InUse::keep`] marks the statement as successful.
 #[derive(Debug)]
 pub(crate) struct InUse<'k> {
     of: &'k KeptConnections,

@@ -153,7 +153,7 @@ macro_rules! values_of_statements {
 
 values_of_statements!(PgArguments, SqliteArguments);
 
-/// Postgres's statement of several rows. The element type of the argument says what `unnest` returns.
+/// Postgres's statement of several rows. The element type of the argument determines what `unnest` returns.
 fn of_records<R: Row>(rows: &[&R]) -> Result<(String, PgArguments), Error> {
     let Table { name, columns, .. } = R::TABLE;
     let text = format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM unnest($1)");

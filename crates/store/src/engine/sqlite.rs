@@ -44,7 +44,7 @@ pub(crate) async fn open(path: &Path, options: &StoreOptions) -> Result<[SqliteP
 }
 
 /// Makes the file where there is none, for this user alone, whatever the umask: it holds the audit. SQLite gives the files
-/// beside it the same mode. Where this fails, opening it says why.
+/// beside it the same mode. Where this fails, opening it reports why.
 fn make_private(path: &Path) {
     let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }

@@ -58,7 +58,7 @@ impl<'r> Decode<'r, Postgres> for Raw {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         let is_jsonb = value.type_info().name() == "JSONB";
         let bytes = value.as_bytes()?;
-        // A byte that says which version of JSONB it is precedes its text.
+        // A byte with the version of JSONB precedes its text.
         Ok(Raw(bytes.get(usize::from(is_jsonb)..).unwrap_or_default().to_vec()))
     }
 }
@@ -80,7 +80,7 @@ impl<'r> Decode<'r, Sqlite> for Raw {
 }
 
 /// Times between these two can be read. They are bound, because a literal would be a text to SQLite and has to sort as
-/// one: what is no time at all mostly falls outside.
+/// one: a text that is not a time mostly falls outside.
 pub(crate) fn readable_times() -> (DateTime<Utc>, DateTime<Utc>) {
     let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     // The years 1 and 9999, the first and the last that have four digits.

@@ -29,7 +29,7 @@ pub(crate) struct Columns {
 /// The type of a column, as the database names it.
 pub(super) struct Column {
     kind: String,
-    /// SQLite's columns convert what is put into them.
+    /// SQLite's columns convert the values put into them.
     casts: bool,
 }
 

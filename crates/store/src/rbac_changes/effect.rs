@@ -1,4 +1,4 @@
-//! Whom a change is about, whether it takes something away, and its text.
+//! The admin that a change concerns, whether it takes something away, and its text.
 
 use chrono::{DateTime, Utc};
 
@@ -27,7 +27,7 @@ impl RbacChange {
         }
     }
 
-    /// Whether somebody may hold less afterwards.
+    /// Whether an admin may hold less afterwards.
     pub fn takes_away(&self) -> bool {
         matches!(
             self,

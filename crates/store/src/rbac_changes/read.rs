@@ -8,7 +8,7 @@ use crate::engine::sql::{Statement, sql};
 use crate::engine::tolerant::{Lenient, readable_times};
 use crate::{Store, StoreError};
 
-/// Somebody in a group.
+/// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow, Serialize)]
 pub struct StoredMembership {
     pub admin: String,

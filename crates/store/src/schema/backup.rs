@@ -75,11 +75,11 @@ pub async fn inspect(file: &Path) -> Result<Contents, StoreError> {
     Ok(Contents { heads, rows, newest, schema })
 }
 
-/// Locks a database, if nobody else has it open, with everything of its log in the file itself.
+/// Locks a database, if no other process has it open, with everything of its log in the file itself.
 ///
 /// # Errors
 ///
-/// Somebody has it open: the gates that have reported lately are named.
+/// Another process has it open: the error names the gates that have reported lately.
 pub async fn alone(file: &Path) -> Result<Alone, StoreError> {
     let mut connection = connect(file, Waits::ForNobody).await?;
     // A log is only given up by the last connection.

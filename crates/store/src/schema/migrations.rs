@@ -2,7 +2,7 @@
 //!
 //! A database gets the files that it lacks, from the baseline on. Everything is checked before the first
 //! statement ([`preflight`]). Nothing of Console's is changed but its triggers ([`triggers`]), and rows only where
-//! somebody asks for a [`Seed`]. On Postgres, where others work on the same tables, [`patience`] waits for locks in turns.
+//! the operator asks for a [`Seed`]. On Postgres, where others use the same tables, [`patience`] waits for locks in turns.
 
 mod batch;
 mod patience;
@@ -42,7 +42,7 @@ pub struct MigrationReport {
     pub triggers: Vec<String>,
     /// What the database was seeded with.
     pub seeded: Option<Seed>,
-    /// What is heard of Console's tables, where that was looked at.
+    /// The state of the triggers on Console's tables, where it was checked.
     pub watch: Watch,
 }
 
@@ -74,7 +74,7 @@ impl SchemaState {
         })
     }
 
-    /// Whether every migration that this release does not know says that this release may serve on it.
+    /// Whether every migration that this release does not know allows this release to serve on it.
     pub fn may_serve(&self) -> bool {
         self.unknown.iter().all(|migration| migration.serves.is_some_and(|least| least <= self.newest))
     }
@@ -85,14 +85,14 @@ impl SchemaState {
 pub struct UnknownMigration {
     /// `0340 gate notes`.
     pub label: String,
-    /// When it was applied, in UTC, as far as the ledger says.
+    /// When it was applied, in UTC, as far as the ledger records it.
     pub applied: Option<String>,
-    /// The migration that a release must know to serve on a schema with this one; `None` if it does not say.
+    /// The migration that a release must know to serve on a schema with this one; `None` if it does not specify one.
     pub serves: Option<i64>,
 }
 
 impl UnknownMigration {
-    /// Of a row of the ledger. The name of a file ends in what it says: `0340_gate_notes_serves_0330.sql`.
+    /// From a row of the ledger. A file's name ends in the releases that it serves: `0340_gate_notes_serves_0330.sql`.
     fn of((version, description, _, applied): &Applied) -> UnknownMigration {
         let (name, serves) = match description.rsplit_once(" serves ") {
             Some((name, least)) => (name, least.parse().ok()),
@@ -165,8 +165,8 @@ impl RolesChange {
 pub type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
 impl Store {
-    /// Applies what is missing, and puts the triggers on Console's tables. Safe to repeat, and to run from several machines at
-    /// once.
+    /// Applies the missing migrations, and puts the triggers on Console's tables. Safe to repeat, and to run from several
+    /// machines at once.
     ///
     /// # Errors
     ///
@@ -186,7 +186,7 @@ impl Store {
         self.migrate_watched(Order { seed: Some(Seed::RbacV2), ..Order::default() }, &|_| {}).await
     }
 
-    /// As [`Store::migrate`], reporting to `watcher` what is done and what is waited for.
+    /// As [`Store::migrate`], reporting to `watcher` each step and each wait.
     ///
     /// # Errors
     ///
@@ -283,7 +283,7 @@ pub(crate) async fn state_of_file(
     Ok(sqlite::RELEASES.state(ledger.as_deref()))
 }
 
-/// What is read of the ledger, with the column or expression that says in UTC when a file was applied.
+/// The query of the ledger, with the column or expression that gives in UTC when a file was applied.
 fn ledger_rows(ledger: &str, applied: &str) -> String {
     format!(
         "SELECT version, description, checksum, substr(CAST({applied} AS TEXT), 1, 16) FROM {ledger} ORDER BY version"
@@ -322,7 +322,7 @@ impl Releases {
         }
     }
 
-    /// The files that are to be applied, unless the ledger says that it is another release's to do.
+    /// The files to apply, unless the ledger shows that a newer release has migrated.
     fn to_apply(&self, ledger: Option<&[Applied]>) -> Result<Vec<&'static Migration>, StoreError> {
         if let Some((version, description, ..)) =
             ledger.unwrap_or_default().iter().find(|row| row.0 < self.first())
@@ -388,7 +388,7 @@ mod tests {
         assert!(may(&[]) && state(&[]).newer().is_none());
         assert!(may(&[&serves(newest)]) && may(&[&serves(newest - 1), &serves(newest)]));
         assert!(!may(&[&serves(newest + 1)]), "it needs what this release does not have");
-        assert!(!may(&[&serves(newest), "gate notes"]), "one of two says nothing");
+        assert!(!may(&[&serves(newest), "gate notes"]), "one of two does not specify it");
         assert!(!may(&["gate notes serves none"]) && !may(&["gate notes serves "]) && !may(&["serves 0001"]));
     }
 

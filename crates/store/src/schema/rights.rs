@@ -12,7 +12,7 @@ use crate::schema::placement::{DOCUMENTS_TABLES, FoundTable, Survey, quoted};
 use crate::schema::privileges::{NEEDED, NEEDED_FUNCTIONS};
 use crate::{Store, StoreError};
 
-/// What `migrate --grant-to` did, and what is left to others.
+/// What `migrate --grant-to` did, and what it leaves to others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granting {
     /// The statements that were run.
@@ -168,7 +168,7 @@ impl Store {
         .await
     }
 
-    /// What is written to Console's audit table, where it is mirrored.
+    /// The writes to Console's audit table, where it is mirrored.
     async fn mirrored(&self, connection: &mut PgConnection) -> Result<Option<Writes>, StoreError> {
         match self.mirror.get() {
             Some(mirror) => mirror.writes(connection).await,
@@ -177,8 +177,8 @@ impl Store {
     }
 }
 
-/// Grants all of it or nothing. A GRANT on columns is no change of what they hold, so what is written down of them stays in
-/// force; their tables are kept from any other change meanwhile.
+/// Grants all of it or nothing. A GRANT on columns does not change what they hold, so their recorded state remains valid;
+/// their tables are locked against any other change meanwhile.
 async fn carry_out(connection: &mut PgConnection, grants: &[String]) -> Result<(), sqlx::Error> {
     const TABLES: &str = "
         SELECT DISTINCT object, has_table_privilege(object_id::oid, 'SELECT') FROM gate_console_watch
@@ -340,7 +340,7 @@ async fn missing(
     Ok(missing)
 }
 
-/// `deploy/postgres/grants.sql`, for who would rather read what is granted than run a program as the owner.
+/// `deploy/postgres/grants.sql`, for operators who would rather read the grants than run a program as the owner.
 pub fn file() -> String {
     let mut text = String::from(FILE_HEAD);
     for (table, rights) in NEEDED {

@@ -13,9 +13,9 @@ use crate::engine::sql::Statement;
 #[derive(Debug)]
 pub(crate) struct SessionPlan {
     pub(crate) read: SessionRead,
-    /// Whether what is looked up can be a key; planned and not run.
+    /// Whether the value looked up can be a key; planned and not run.
     probe: Arc<str>,
-    /// Whether a change of the session's row is listed under what the column `id` says.
+    /// Whether a change of the session's row is listed under the value of the column `id`.
     pub(crate) is_keyed: bool,
 }
 

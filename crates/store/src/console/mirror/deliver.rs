@@ -37,7 +37,7 @@ struct Waiting {
 
 impl Store {
     /// Delivers rows that wait, oldest first, until none waits or Console's table does not take one. A row that is refused
-    /// for what it says is set aside, and the others pass it.
+    /// for its content is set aside, and the others pass it.
     pub async fn deliver_mirror(&self) -> Result<Delivered, StoreError> {
         let Some(mirror) = self.mirror.get() else { return Ok(Delivered::default()) };
         let mut delivered = Delivered::default();

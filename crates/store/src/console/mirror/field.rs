@@ -111,7 +111,7 @@ impl Field {
         Field::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, field)| field)
     }
 
-    /// What a record says; null where it says nothing.
+    /// The record's value; null where it has none.
     pub(super) fn of(self, record: &AuditRecord) -> Value {
         let text = |value: Option<&str>| value.map_or(Value::Null, Value::from);
         match self {

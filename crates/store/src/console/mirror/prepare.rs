@@ -10,7 +10,7 @@ use crate::StoreError;
 use crate::engine::connection::Connection;
 use crate::engine::sql::Statement;
 
-/// What is written, column by column.
+/// The prepared write, column by column.
 #[derive(Debug)]
 pub(super) struct Prepared {
     /// Quoted, with its schema.
@@ -35,7 +35,7 @@ struct Column {
 }
 
 impl Column {
-    /// What it gets of a record. A machine is no row of Console's admins: where the actor must be one, it is nobody.
+    /// Its value from a record. A machine has no row in Console's admins: where the actor must be one, it is left empty.
     fn value_of(&self, record: &AuditRecord) -> Option<String> {
         let is_actor = self.given == Given::Field(Field::Actor);
         match self.is_reference && is_actor && record.actor_kind != "admin" {

@@ -7,7 +7,7 @@ use crate::StoreError;
 use crate::console::TableName;
 use crate::schema::placement::{FoundTable, quoted};
 
-/// The table, and what is written to it.
+/// The table, and the columns written to it.
 #[derive(Debug)]
 pub(crate) struct Writes {
     pub(crate) table: FoundTable,
@@ -54,8 +54,8 @@ const SEQUENCES: &str = "
      ORDER BY 1, 2";
 
 impl Mirror {
-    /// What is written in the gate's own database; `None` where the table is in another one, or there is none, which is for
-    /// the check of the mirror to say.
+    /// The writes to the gate's own database; `None` where the table is in another one, or there is none, which the check
+    /// of the mirror reports.
     pub(crate) async fn writes(&self, connection: &mut PgConnection) -> Result<Option<Writes>, StoreError> {
         if self.remote.is_some() {
             return Ok(None);

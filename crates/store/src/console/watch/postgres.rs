@@ -44,7 +44,7 @@ async fn patiently<T>(
     let began = Instant::now();
     loop {
         let mut lease = pool.acquire().await?;
-        // What is set, and what a try has left behind, ends with the connection.
+        // Settings, and anything that a try has left behind, end with the connection.
         lease.close_on_drop();
         let mut connection = Connection::Postgres(lease);
         connection.run("SET statement_timeout = 0; BEGIN").await?;
@@ -100,7 +100,7 @@ struct Found {
     gaps: Vec<String>,
 }
 
-/// Does it within a transaction; or only says what would be done, and takes no lock that keeps a writer out.
+/// Does it within a transaction; or only reports what it would do, and takes no lock that keeps a writer out.
 pub(crate) async fn within(
     connection: &mut Connection,
     console: &Console,
@@ -119,7 +119,7 @@ pub(crate) async fn within(
         look_at_deciding(to, keeps, &mut found).await?;
     }
     if !found.gaps.is_empty() {
-        // Half of the triggers prove nothing: what is there stays, and is not trusted.
+        // Half of the triggers prove nothing: those there stay, and are not trusted.
         if keeps {
             run(to, "DELETE FROM gate_console_watched; DELETE FROM gate_console_watch").await?;
         }
@@ -227,7 +227,7 @@ const READS: &str = "
       LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = reads.attnum AND reads.attnum > 0
      ORDER BY c.oid, a.attnum";
 
-/// Functions of somebody's own, and not of an extension's, that may read tables.
+/// User-defined functions, not those of an extension, that may read tables.
 const CALLS: &str = "
     WITH RECURSIVE rules(rule) AS (
         SELECT r.oid FROM pg_rewrite r WHERE r.ev_class = to_regclass('pg_temp.console_gate_probe')
@@ -426,7 +426,7 @@ async fn look_at_deciding(to: &mut PgConnection, keeps: bool, found: &mut Found)
     Ok(())
 }
 
-/// What is to be there.
+/// The triggers and records that have to be there.
 struct Plan {
     tables: Vec<WatchedTable>,
     /// The tables of RBAC V2 and the gate's own.
@@ -585,7 +585,7 @@ impl Plan {
         Ok(stored == expected && wanted.is_subset(&present) && former(to).await?.is_empty())
     }
 
-    /// What is written down of it.
+    /// The rows that record it.
     fn rows(&self) -> impl Iterator<Item = (i64, String, String, String)> {
         let digest = |made: &str| {
             // The body of the function counts too: another release may write it differently.
@@ -669,7 +669,7 @@ impl Plan {
                 .execute(&mut *to)
                 .await?;
         }
-        // What was cached while nobody heard of changes counts no more.
+        // Entries cached while changes went unnoticed are invalid.
         run(to, "SELECT gate_raise_epoch()").await
     }
 }
@@ -716,7 +716,7 @@ async fn drop_functions(to: &mut PgConnection, but: &BTreeSet<String>) -> Result
 
 /// A trigger's function: its name and the statements that make it. It runs with its owner's rights, because who writes to
 /// Console's tables need not be able to write to the gate's; so its search path is fixed, every name in it has its
-/// schema, and nobody else may hang it on a table.
+/// schema, and no other role may use it in a trigger.
 fn function(schema: &str, name: &str, body: &str) -> (String, String) {
     let name = format!("{schema}.{PREFIX}{name}");
     let text = format!(
@@ -747,8 +747,8 @@ fn compared(columns: &[String], rows: &str) -> String {
     format!("SELECT {} FROM {rows}", columns.join(", "))
 }
 
-/// What is done when an admin's row is deleted: an erasure is asked for, and what was granted goes. Where ids are numbers,
-/// the next admin may be given this one, and must not inherit.
+/// The trigger's body for a deleted admin: it requests an erasure and removes the grants. Where ids are numbers, the next
+/// admin may be given this one, and must not inherit.
 async fn forget(to: &mut PgConnection, schema: &str, table: i64, key: &str) -> Result<String, sqlx::Error> {
     const TYPE: &str = "
         SELECT format_type(a.atttypid, NULL) FROM pg_attribute a WHERE a.attrelid = $1::oid AND a.attname = $2";
@@ -760,7 +760,7 @@ async fn forget(to: &mut PgConnection, schema: &str, table: i64, key: &str) -> R
          WHERE c.oid = to_regclass($1)";
     let kind: String = sqlx::query_scalar(TYPE).bind(table).bind(key).fetch_one(&mut *to).await?;
     let id = format!("OLD.{}", quoted(key));
-    // A row without an id is nobody whom the audit could name.
+    // The audit cannot name an admin whose row has no id.
     let mut body = format!(
         "IF {id} IS NULL THEN RETURN NULL; END IF;
              PERFORM {schema}.gate_forget_admin({id}::text);"

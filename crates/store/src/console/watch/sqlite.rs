@@ -98,7 +98,7 @@ pub(crate) async fn within(connection: &mut Connection, console: &Console) -> Re
     Ok(Watch { tables: watched, gaps, is_new, statements })
 }
 
-/// All is as it was after a change of something else: from here on the version says so, at less cost.
+/// Records the version of an unchanged schema after a change of something else, so that later checks cost less.
 const SAME_AGAIN: &str = "
     UPDATE gate_console_watched SET schema_version = (SELECT schema_version FROM pragma_schema_version)
      WHERE schema_version <> (SELECT schema_version FROM pragma_schema_version)";
@@ -262,7 +262,7 @@ async fn add_settings(
 }
 
 /// Whether a write to a row can change no other row. REPLACE deletes the rows in its way without a trigger; which these
-/// are depends on what is unique. Only where that is the key alone can a change concern one session.
+/// are depends on the unique columns. Only where that is the key alone can a change concern one session.
 async fn rows_are_apart(to: &mut SqliteConnection, table: &str, key: &str) -> Result<bool, sqlx::Error> {
     let keys: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_xinfo($1) WHERE pk > 0")
         .bind(table.to_owned())
@@ -345,8 +345,8 @@ async fn triggers_of(
     Ok(made)
 }
 
-/// What is done when an admin's row is deleted: an erasure is asked for, and what was granted goes. Where ids are numbers,
-/// the next admin may be given this one, and must not inherit.
+/// The trigger's body for a deleted admin: it requests an erasure and removes the grants. Where ids are numbers, the next
+/// admin may be given this one, and must not inherit.
 async fn forget(to: &mut SqliteConnection, id: &str) -> Result<String, sqlx::Error> {
     const OF_ADMINS: [&str; 4] =
         ["rbac_user_groups", "rbac_ticket_grants", "rbac_ticket_grants_archive", "rbac_break_glass_sessions"];
@@ -384,7 +384,7 @@ async fn forget(to: &mut SqliteConnection, id: &str) -> Result<String, sqlx::Err
     Ok(body)
 }
 
-/// How a table and its indexes were made: what is unique decides which rows a write can replace.
+/// The definitions of a table and its indexes: the unique columns decide which rows a write can replace.
 const PARTS: &str = "
     SELECT COALESCE(group_concat(sql, ' '), '') FROM (
         SELECT sql FROM sqlite_schema WHERE tbl_name = $1 AND type IN ('table', 'index') AND sql IS NOT NULL ORDER BY name)";
@@ -464,6 +464,6 @@ async fn carry_out(
             SELECT 1, $1, schema_version FROM pragma_schema_version";
         sqlx::query(WATCHED).bind(expected.to_string()).execute(&mut *to).await?;
     }
-    // What was cached while nobody heard of changes counts no more.
+    // Entries cached while changes went unnoticed are invalid.
     run(to, RAISE).await
 }

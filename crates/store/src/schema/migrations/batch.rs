@@ -19,7 +19,7 @@ pub(super) const SEARCH_PATH: &str = "the search path";
 
 /// What one transaction does, part by part.
 pub(super) struct Batch<'m> {
-    /// `migration 0400 baseline`, for whom waits.
+    /// `migration 0400 baseline`, as the operator reads it while waiting.
     pub(super) name: String,
     pub(super) parts: Vec<Part<'m>>,
     /// Whether what was done stays; otherwise it is undone in the end.
@@ -52,7 +52,7 @@ pub(super) struct Done {
     pub(super) triggers: Vec<String>,
     /// Who held which roles, each time that was looked at.
     pub(super) roles: Vec<Roles>,
-    /// What is heard of Console's tables.
+    /// The state of the triggers on Console's tables.
     pub(super) watch: Watch,
 }
 
@@ -105,7 +105,7 @@ impl From<Failed> for StoreError {
             Failed::Part { what, error } => {
                 let detail = detail(&error);
                 match StoreError::from(error) {
-                    // That the server is away says nothing of the part.
+                    // An unreachable server does not mean that the part failed.
                     away @ (StoreError::Unavailable(_) | StoreError::Timeout(_)) => away,
                     cause => StoreError::Schema(format!("{what} failed: {cause}{detail}")),
                 }
@@ -245,7 +245,7 @@ impl Part<'_> {
     }
 }
 
-const WATCH: &str = "the triggers on what is read of Console";
+const WATCH: &str = "the triggers on Console's tables";
 
 fn in_watch(fault: Fault) -> Failed {
     match fault {

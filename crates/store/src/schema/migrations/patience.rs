@@ -2,7 +2,7 @@
 //!
 //! A statement that changes a table waits for every transaction that has touched it, and all that follow that statement
 //! wait for it. So each try waits for half a second at most, gives up what it has, and lets the others pass before the
-//! next. What is not bounded is the work itself: an index of a large table takes as long as it takes.
+//! next. The work itself is not bounded: an index of a large table takes as long as it takes.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Something that may have to wait for a lock.
 #[derive(Clone, Copy)]
 pub(super) enum Step<'m> {
-    /// That nobody else migrates.
+    /// Takes the lock that keeps other migration runs out.
     Lock,
     Run(&'m Batch<'m>),
 }
@@ -62,7 +62,7 @@ impl<'a> Patience<'a> {
         postgres(&mut self.connection)
     }
 
-    /// Takes a step, as often as it takes, and says what the try did that succeeded and how long it took.
+    /// Tries a step until it succeeds, and returns what the successful try did and how long it took.
     pub(super) async fn take(&mut self, step: Step<'_>) -> Result<(Done, Duration), StoreError> {
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
@@ -155,7 +155,7 @@ impl Observer {
     async fn watch(&mut self) -> Infallible {
         loop {
             sleep(LOOK).await;
-            // A run is not stopped because nobody can see whom it waits for.
+            // A run goes on even if the sessions that it waits for cannot be listed.
             if let Ok(holders) = self.look().await
                 && !holders.is_empty()
             {

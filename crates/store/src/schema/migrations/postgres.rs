@@ -25,7 +25,7 @@ static FILES: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 pub(super) const RELEASES: Releases = Releases(&FILES);
 
-/// What is to be done, as far as a look shows.
+/// The work to do, as far as the survey shows.
 struct Task {
     survey: Survey,
     is_new: bool,

@@ -1,4 +1,4 @@
-//! What is checked before the first statement of a migration, all of it, so that a database is migrated whole or not
+//! The checks before the first statement of a migration. All of them run, so that a database is migrated whole or not
 //! touched, and an operator reads every problem at once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use super::seed::{Seed, columns_of_sqlite};
 use crate::StoreError;
 use crate::schema::placement::{DOCUMENTS_TABLES, FoundTable, LEDGER, Survey, quoted};
 
-/// What is about to happen, as far as it decides what must be there.
+/// The intended run, as far as it decides what must be there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Intent {
     /// No gate has migrated the database before.
@@ -20,7 +20,7 @@ pub(super) struct Intent {
 
 /// The columns by which the gate decides, of tables that Console may have made. A missing one is not added: if Console
 /// marks a disabled admin in some other way, a fresh `disabled_at_utc` would be null for everybody, and the gate would
-/// let in those whom Console has locked out. What only informs (`description`, `granted_at_utc`) the gate does without.
+/// let in admins that Console has disabled. Columns that only inform (`description`, `granted_at_utc`) are optional.
 const COLUMNS: [(&str, &[&str]); 15] = [
     ("admins", &["id", "email", "disabled_at_utc"]),
     ("admin_roles", &["admin_id", "role"]),
@@ -264,7 +264,7 @@ async fn rights(
             ));
         }
     }
-    // A table that takes no trigger keeps nobody from migrating: what is read of it is then read for each request.
+    // A table that takes no trigger does not block a migration: it is then read for each request.
     let tables = survey.adopted.iter().filter(|(table, _)| {
         *table != "customer_audit_events" && !DOCUMENTS_TABLES.contains(&table.as_str())
     });

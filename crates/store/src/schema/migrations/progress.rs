@@ -1,4 +1,4 @@
-//! How far a migration run has come, and whom it waits for.
+//! The progress of a migration run, and the sessions that it waits for.
 
 use std::fmt;
 use std::time::Duration;

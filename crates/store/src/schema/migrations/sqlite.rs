@@ -141,7 +141,7 @@ async fn apply(
     if !files.is_empty() {
         watcher(Progress::Applying(report.applied.join(", ")));
         // They name the gate's tables, and SQLite changes no table under a trigger that names it. Until they are put back,
-        // what is read of Console is read for each request.
+        // Console is read for each request.
         drop_triggers(connection).await?;
         send(connection, "the ledger of migrations", LEDGER_TABLE.to_owned(), &mut sent).await?;
     }
@@ -166,7 +166,7 @@ async fn apply(
     }
     report.created_tables = after.difference(&before).filter(|name| *name != LEDGER).cloned().collect();
     let watch = watch::sqlite::within(to, console).await.map_err(StoreError::from)?;
-    let what = "the triggers on what is read of Console";
+    let what = "the triggers on Console's tables";
     sent.extend(watch.statements.iter().map(|text| (what.to_owned(), text.clone())));
     if watch.is_new {
         report.triggers.extend(watch.triggers());

@@ -1,8 +1,8 @@
 //! The gate's triggers on tables that are, or may be, Console's.
 //!
 //! They are no migration: Console may create its tables again, or remove the gate for a while. `migrate` puts
-//! there what is missing, `migrate --release` takes all of it off, and a gate without them keeps no answer. Those of the
-//! gate's own deciding tables are made by migrations; where one is gone, `migrate` puts it back, and a release leaves it.
+//! back those that are missing, `migrate --release` removes all of them, and a gate without them caches no answer. Those of
+//! the gate's own deciding tables are made by migrations; where one is gone, `migrate` puts it back, and a release leaves it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -139,7 +139,7 @@ const PRESENT: &str = "
      WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND f.nspname = $1
      ORDER BY 1, 2, 3";
 
-/// The tables on which the role may put no trigger: they are Console's. What is read of them is read for each request.
+/// The tables on which the role may put no trigger, as they are Console's. They are read for each request.
 const FORBIDDEN: &str = "
     SELECT n.nspname::text, c.relname::text
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -208,8 +208,8 @@ pub(super) async fn on_consoles_tables(
     Ok(statements.collect())
 }
 
-/// What is done once the triggers are off: nothing that was read of Console's tables before counts any more, what was put
-/// there is not taken for being there, and their functions go.
+/// The statements after the triggers are removed: earlier reads of Console's tables become invalid, the record of what was
+/// put there is cleared, and the triggers' functions are dropped.
 pub(super) fn after_release(own: &str) -> String {
     let own = quoted(own);
     format!(
@@ -350,7 +350,7 @@ BEGIN
     SELECT RAISE(ABORT, '`rbac_grants_audit` keeps what it holds: `replace` is refused');
 END";
 
-/// What is to be dropped and created again in a SQLite file: name for people, statements.
+/// The triggers to drop and create again in a SQLite file: a readable name and the statements of each.
 pub(super) async fn missing_of_sqlite(
     connection: &mut SqliteConnection,
     tables: &BTreeSet<String>,
