@@ -1,10 +1,10 @@
-//! What is known of a request when it has ended, for the metrics and the access log.
+//! The data on a request that has ended, for the metrics and the access log.
 //!
 //! The access log: a line for each request that was read, where `[log] access` asks for one. It is part of the gate's log,
 //! under the name `access`, so it has that log's form and goes where it goes.
 //!
-//! It has neither a query nor an address, which could hold a secret or somebody's whereabouts. What the firewall refuses is
-//! not in it: `GET /api/gate/refusals` has that.
+//! It has neither a query nor an address, which could hold a secret or a person's whereabouts. Requests that the firewall
+//! refuses are not in it: `GET /api/gate/refusals` has them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use policy::ids::RequestId;
 
 use crate::ruling::response::About;
 
-/// What a line says besides the request itself.
+/// The content of a line besides the request itself.
 #[derive(Default)]
 pub(super) struct Line {
     pub(super) route: Option<Arc<str>>,

@@ -41,7 +41,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_alarm_serves_waits_of_different_lengths() {
         let (began, mut alarm) = (Instant::now(), Alarm::default());
-        // Each wait ends at its own deadline, whether the alarm stands at an earlier one, at a later one, or has gone off.
+        // Each wait ends at its own deadline, whether the alarm is set to an earlier one, a later one, or has gone off.
         for (seconds, until) in [(60, None), (5, Some(5)), (30, None), (9, Some(14)), (1, Some(15))] {
             let deadline = Instant::now() + seconds * SECOND;
             let wait = poll_fn(|context| alarm.poll_at(context, deadline));

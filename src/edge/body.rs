@@ -186,7 +186,7 @@ impl RequestBody {
         }
     }
 
-    /// Reads a small body that nobody wants. Closing on it would reset the connection, and a client that is still
+    /// Reads and discards a small body. Closing on it would reset the connection, and a client that is still
     /// sending would never read why it was denied.
     pub(super) async fn swallow(&mut self, client: &mut Client<'_>) {
         let is_small = matches!(self.framing, Framing::Length(length) if length <= SWALLOW_BYTES);

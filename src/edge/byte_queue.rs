@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-/// A piece up to this size is copied behind what is queued already.
+/// A piece up to this size is copied to the end of the queue.
 const SMALL: usize = 4 * 1024;
 /// How many pieces one write takes.
 const SLICES: usize = 8;
@@ -35,7 +35,7 @@ impl ByteQueue {
         self.pieces.is_empty() && self.tail.is_empty()
     }
 
-    /// Adds bytes at the end. What is added to an empty queue is not copied.
+    /// Adds bytes at the end. Bytes added to an empty queue are not copied.
     pub(super) fn push(&mut self, bytes: Bytes) {
         if bytes.len() <= SMALL && !self.is_empty() {
             self.tail.extend_from_slice(&bytes);
@@ -46,7 +46,7 @@ impl ByteQueue {
         }
     }
 
-    /// The end of the queue, for what is written piecemeal.
+    /// The end of the queue, for bytes that are written piecemeal.
     pub(super) fn tail(&mut self) -> &mut BytesMut {
         &mut self.tail
     }
@@ -75,7 +75,7 @@ impl ByteQueue {
         *self = ByteQueue::default();
     }
 
-    /// Writes what is queued. Ready when nothing is left; `moved` where any of it was taken.
+    /// Writes the queued bytes. Ready when nothing is left; `moved` where any of them were taken.
     ///
     /// # Errors
     ///

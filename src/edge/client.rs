@@ -60,7 +60,7 @@ impl Client<'_> {
         }
     }
 
-    /// The timer of what is waited for.
+    /// The timer of the current wait.
     pub(super) fn alarm(&mut self) -> &mut Alarm {
         match self {
             Client::Http1(client) => client.alarm(),
@@ -76,7 +76,7 @@ impl Client<'_> {
         }
     }
 
-    /// Ready when nobody waits for the response any more. A client that has only ended its own side still does.
+    /// Ready when the client no longer waits for the response. One that has only ended its own side still does.
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             Client::Http1(client) => client.poll_gone(context),
@@ -143,7 +143,7 @@ impl Client<'_> {
         }
     }
 
-    /// Sends what is queued. Ready when nothing is left, and whether anything was sent on the way there.
+    /// Sends the queued bytes. Ready when nothing is left, and whether anything was sent on the way there.
     pub(super) fn poll_flush(
         &mut self,
         context: &mut Context<'_>,

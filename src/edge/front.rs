@@ -46,7 +46,8 @@ use crate::spans::HeadTimes;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 /// How long a gate that stops waits for one more request on a connection that is idle. A client that is just about to
-/// send could not know that nobody reads any more: its request would be lost. So it is answered, with `Connection: close`.
+/// send could not know that the gate has stopped reading: its request would be lost. So it is answered, with
+/// `Connection: close`.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// How often a gate that stops looks for connections that are still open.
 const LOOK: Duration = Duration::from_millis(50);

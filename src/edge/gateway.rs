@@ -63,7 +63,7 @@ struct Exchange {
     origin: Origin,
     outcome: &'static str,
     status: u16,
-    /// What the access log says of it.
+    /// Its line in the access log.
     line: Line,
     /// The break-glass sessions that it rests on.
     break_glass: Option<Arc<BreakGlassPart>>,
@@ -502,7 +502,7 @@ impl Gateway {
     }
 }
 
-/// Sends what is queued, as long as the client reads. Returns whether everything was sent.
+/// Sends the queued bytes, as long as the client reads. Returns whether everything was sent.
 async fn flush(client: &mut Client<'_>) -> bool {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
     let flushed = driven(client, |client, context, pulse| {

@@ -147,7 +147,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// What is left of a body that the client sends while Console reads it.
+    /// The rest of a body that the client sends while Console reads it.
     pub(super) fn streamed(body: RequestBody) -> Source {
         Source::Client { begun: body.spool, meter: body.meter }
     }
@@ -292,7 +292,7 @@ impl Leg {
                 }
                 match connection.poll_head(context, &mut moved) {
                     Poll::Ready(Ok(head)) if head.is_interim() => {
-                        // The gate itself says when a body may come.
+                        // The gate itself asks for the body.
                         if head.status() != 100 {
                             let fields = call.passage.fields(&head);
                             let fields: Vec<(&[u8], &[u8])> =
@@ -474,7 +474,7 @@ fn push(connection: &mut ConsoleConnection, bytes: Bytes, is_chunked: bool) {
     }
 }
 
-/// Takes as much of the response as there is room for, and says whether that was all of it.
+/// Takes as much of the response as there is room for, and returns whether that was all of it.
 fn poll_response(
     context: &mut Context<'_>,
     connection: &mut ConsoleConnection,

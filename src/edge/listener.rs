@@ -12,7 +12,7 @@ pub enum Phase {
     Open,
     /// It is being closed on purpose.
     Draining,
-    /// It has ended, and nobody asked it to.
+    /// It has ended unexpectedly.
     Gone,
 }
 
@@ -56,7 +56,7 @@ impl Listener {
         self.go(&[Phase::Opening, Phase::Open], Phase::Draining);
     }
 
-    /// A guard for the task that accepts connections: when it is dropped, by a panic too, nobody accepts any more.
+    /// A guard for the task that accepts connections: when it is dropped, by a panic too, no more are accepted.
     pub fn guard(&self) -> Accepting {
         Accepting(self.clone())
     }

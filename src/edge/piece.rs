@@ -14,7 +14,7 @@ use pingora::protocols::Stream;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-/// What is read at once.
+/// The most bytes of one read.
 pub(super) const PIECE: usize = 16 * 1024;
 
 thread_local! {
@@ -29,7 +29,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Reads what has come, at most 16 KiB, behind what is in `into`. `Ok(0)`: nothing comes any more.
+    /// Reads the bytes that have come, at most 16 KiB, and appends them to `into`. `Ok(0)`: the end of the stream.
     pub(super) fn poll_read(
         &mut self,
         stream: &mut Stream,

@@ -171,7 +171,7 @@ impl Upstreams {
         tokio::spawn(self.clone().watch());
     }
 
-    /// The next address in turn, of those that are up; else of those that nobody has asked yet; else any: a check that
+    /// The next address in turn, of those that are up; else of those that were not checked yet; else any: a check that
     /// fails wrongly must not take Console down.
     pub(super) fn pick(&self) -> Option<Arc<Endpoint>> {
         let endpoints = self.endpoints.load();
@@ -235,7 +235,7 @@ impl Upstreams {
         }
     }
 
-    /// Any answer below 500 is healthy: what the page says is Console's business, that it answers is ours.
+    /// Any answer below 500 is healthy: the content of the page does not matter, only that the server answers.
     async fn check(&self, server: &Server, endpoint: Arc<Endpoint>) {
         let patience = self.settings.connect_timeout_ms.duration() * 2;
         let answer = timeout(patience, endpoint.ask(&self.host, &self.settings.health_path)).await;

@@ -6,7 +6,7 @@
 pub(super) struct Withheld<'l> {
     /// The session's cookie.
     cookie: Option<&'l str>,
-    /// Authorization, where the gate has verified what is in it.
+    /// Authorization, where the gate has verified its content.
     authorization: bool,
 }
 

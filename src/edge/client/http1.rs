@@ -21,7 +21,7 @@ use crate::edge::piece::Pieces;
 
 /// How much is read of the requests that a client sends ahead, before it has to wait.
 const MOST_AHEAD: usize = 16 * 1024;
-/// What a head usually has besides the fields that are given: the status, the framing, what is said of the connection.
+/// What a head usually has besides the fields that are given: the status, the framing, the fields on the connection.
 const USUAL_EXTRA: usize = 128;
 
 /// How the end of the response that is being written is known.
@@ -89,12 +89,12 @@ impl Http1 {
         if self.has_ended_its_side { Poll::Ready(Ok(0)) } else { self.poll_read(context) }
     }
 
-    /// The timer of what is waited for.
+    /// The timer of the current wait.
     pub(in crate::edge) fn alarm(&mut self) -> &mut Alarm {
         &mut self.alarm
     }
 
-    /// The connection itself, for what is no exchange.
+    /// The connection itself, for use outside an exchange.
     pub(in crate::edge) fn stream(&mut self) -> &mut Stream {
         &mut self.stream
     }
@@ -104,7 +104,7 @@ impl Http1 {
         (self.stream, self.ahead)
     }
 
-    /// The same while somebody else has the connection.
+    /// The same while another task has the connection.
     pub(in crate::edge) fn parts(&mut self) -> (&mut Stream, &mut BytesMut) {
         (&mut self.stream, &mut self.ahead)
     }
@@ -139,8 +139,8 @@ impl Http1 {
         self.keep_alive && self.has_begun && self.body.has_ended() && self.queued() == 0
     }
 
-    /// Whether the client may still be sending what nobody reads: closing at once would reset the connection, and it
-    /// would never read the response.
+    /// Whether the client may still be sending a body that is discarded: closing at once would reset the connection, and
+    /// it would never read the response.
     pub(in crate::edge) fn owes_body(&self) -> bool {
         !self.body.has_ended() && self.has_begun
     }

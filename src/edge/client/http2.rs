@@ -72,7 +72,7 @@ impl Http2 {
         self.body_has_ended
     }
 
-    /// Whether the client is still sending what nobody reads, after the whole response.
+    /// Whether the client is still sending a body that is discarded, after the whole response.
     pub(in crate::edge) fn owes_body(&self) -> bool {
         self.has_ended && !self.body_has_ended && !self.body.is_end_stream()
     }
@@ -151,7 +151,7 @@ impl Http2 {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
         while !self.out.is_empty() {
             stream.reserve_capacity(self.out.next_len());
-            // It says only what is new; what was granted before and not used is asked for apart.
+            // It reports only new capacity; capacity granted before and not used is queried separately.
             while stream.capacity() == 0 {
                 let Some(Ok(_)) = ready!(stream.poll_capacity(context)) else {
                     return Poll::Ready(Err(ClientGone));

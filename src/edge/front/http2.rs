@@ -89,7 +89,7 @@ impl Front {
         let (socket, mut owed) = FramedSocket::new(stream, ahead);
         let head_bytes = u32::try_from(self.policy.limits.head_bytes).unwrap_or(u32::MAX);
         let shaking = Builder::new()
-            // Each field counts 32 bytes more than it has (RFC 9113 6.5.2), and what is too much for the h2 crate is
+            // Each field counts 32 bytes more than it has (RFC 9113 6.5.2), and a head too large for the h2 crate is
             // refused without a page or a reason. So the firewall sees heads that are a little too large.
             .max_header_list_size(head_bytes.saturating_mul(2))
             .max_concurrent_streams(self.http2_streams)

@@ -29,7 +29,7 @@ pub(in crate::edge) enum ConsoleError {
     Io(io::Error),
 }
 
-/// What is sent, and what comes back.
+/// A connection to Console: the bytes sent, and those that come back.
 pub(super) struct ConsoleConnection {
     stream: Stream,
     out: ByteQueue,
@@ -82,7 +82,7 @@ impl ConsoleConnection {
         self.is_deaf
     }
 
-    /// Sends what is queued. Ready when nothing is left. A server that closes its side while it is sent to may have
+    /// Sends the queued bytes. Ready when nothing is left. A server that closes its side while it is sent to may have
     /// answered before, so that is no error here.
     pub(super) fn poll_send(&mut self, context: &mut Context<'_>, moved: &mut bool) -> Poll<()> {
         if ready!(self.out.poll_write(Pin::new(&mut self.stream), context, moved)).is_err() {

@@ -22,7 +22,7 @@ const OF_THE_GATE: [&[u8]; 5] = [
 /// What a head usually needs; larger ones grow it.
 const USUAL_BYTES: usize = 2 * 1024;
 
-/// What is written.
+/// The head of a request to a server, to be written.
 pub(in crate::edge) struct UpstreamHead<'a> {
     pub(in crate::edge) request: &'a Request,
     pub(in crate::edge) id: RequestId,

@@ -110,7 +110,7 @@ async fn sweep(pool: Weak<Pool>) {
 
 /// Whether nothing has come over a kept connection since its last response: no byte, and not its end.
 ///
-/// Bytes that nobody has asked for would be the answer to whatever is asked next, for another client. The socket itself is
+/// Unsolicited bytes would be taken as the response to the next request, of another client. The socket itself is
 /// asked, because what the runtime knows of it may be a little old: it is registered with the thread that opened it.
 fn is_silent(stream: &Stream) -> bool {
     let looked = recv(stream.id(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);

@@ -1,4 +1,4 @@
-//! A WebSocket: bytes both ways, until both sides have ended or neither says anything.
+//! A WebSocket: bytes both ways, until both sides have ended or both are silent for too long.
 
 use std::io;
 use std::pin::Pin;

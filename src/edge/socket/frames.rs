@@ -1,7 +1,7 @@
 //! Where a client is in its frames of HTTP/2: whether it has begun something that the gate has to wait for.
 //!
-//! The h2 crate reads frames and says nothing before a head is complete; so a client that sends one byte of a head a
-//! minute would be nobody's concern. This looks at the same bytes as they pass and takes nothing from them. Bodies are
+//! The h2 crate reads frames and reports nothing before a head is complete; so a client that sends one byte of a head a
+//! minute would go unnoticed. This looks at the same bytes as they pass and takes nothing from them. Bodies are
 //! left out: they have a time limit of their own, by stream.
 
 use tokio::sync::watch;
@@ -42,7 +42,7 @@ impl Frames {
         let paid = self.walk.advance(bytes);
         let owes = self.walk.owes();
         self.owed.send_if_modified(|since| {
-            // What was owed before is paid, so what is owed now began just now.
+            // The earlier frame is complete, so the one owed now began just now.
             let goes_on = since.is_some() && owes && !paid;
             let is_news = !goes_on && (since.is_some() || owes);
             if is_news {
@@ -98,7 +98,7 @@ impl Walk {
         paid
     }
 
-    /// Ends the frame if it is complete, and says whether that ends what was owed.
+    /// Ends the frame if it is complete, and returns whether that ends what was owed.
     fn end_frame(&mut self) -> bool {
         if self.payload_left > 0 {
             return false;

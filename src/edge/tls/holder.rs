@@ -1,7 +1,7 @@
 //! The running certificate, and how it is replaced.
 //!
 //! A pair takes effect whole or not at all. Connections go on under the configuration that they shook hands with; a
-//! new one takes what runs then. With the configuration goes its memory of sessions, so that nobody resumes past a
+//! new one takes what runs then. With the configuration goes its memory of sessions, so that no client resumes past a
 //! replaced certificate.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,8 +91,8 @@ impl CertificateHolder {
         self.take_up(self.files.read(), &mut refused)
     }
 
-    /// The same, if the files still hold what they were seen to hold. If they do not, somebody is writing them right
-    /// now, and there will be another look.
+    /// The same, if the files still hold what they were seen to hold. If they do not, they are being written right now,
+    /// and there will be another look.
     pub(super) fn refresh_settled(&self, seen: Option<[u8; 32]>) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let text = self.files.read();

@@ -37,7 +37,7 @@ pub enum TlsError {
     Unusable { certificate: String, key: String, error: Error },
 }
 
-/// The two files, and what is offered with them.
+/// The two files, and the versions of TLS and HTTP offered with them.
 #[derive(Clone, Debug)]
 pub struct PairFiles {
     pub certificate: PathBuf,
@@ -181,7 +181,7 @@ mod tests {
     use super::super::fixtures::{Files, Made};
     use super::*;
 
-    /// What is wrong with a pair, in one word.
+    /// The problem of a pair, in one word.
     fn outcome(files: &Files) -> &'static str {
         let files = files.pair();
         match files.read().and_then(|text| files.check(&text, Made::noon())) {

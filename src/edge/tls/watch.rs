@@ -11,7 +11,7 @@ use crate::folder_watch::watch_folder_of;
 /// How long both files must stay as they are before they are taken for a pair: a renewal writes two files, one after
 /// the other, and in between they do not match. There is no hurry: the old pair is still valid.
 const QUIET: Duration = Duration::from_secs(1);
-/// How often the files are looked at whatever the kernel says.
+/// How often the files are looked at, even if the kernel reports no change.
 const POLL: Duration = Duration::from_millis(500);
 
 /// Follows the files until the task is dropped.

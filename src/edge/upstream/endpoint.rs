@@ -32,7 +32,7 @@ impl fmt::Display for EndpointAddress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Health {
-    /// Nobody has asked it yet.
+    /// Not checked yet.
     Unknown,
     Up,
     Down,

@@ -1,7 +1,7 @@
 //! Names that are resolved again: periodically, and when an address of theirs does not answer.
 //!
-//! What a name does not resolve to any more is forgotten; when it does not resolve at all, what is known stays. A name
-//! that did not resolve at the start is no reason to end: the gate is not ready, says so, and asks again.
+//! An address that a name does not resolve to any more is removed; when it does not resolve at all, the known addresses
+//! stay. A name that does not resolve at the start does not end the gate: it reports that it is not ready, and retries.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
@@ -65,7 +65,7 @@ impl Upstreams {
         }
     }
 
-    /// Takes up what the name resolves to; else, what is wrong.
+    /// Takes up the addresses that the name resolves to; otherwise returns the problem.
     async fn look_up(&self, server: &Server) -> Option<String> {
         match self.resolver.resolve(server.name()?).await {
             Ok(addresses) if addresses.is_empty() => Some("it has no address".to_owned()),
