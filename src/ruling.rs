@@ -76,11 +76,11 @@ pub struct Gate {
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,
     pub remembered: RememberedCookies,
-    /// Why sessions are nobody's.
+    /// Why a session did not identify a principal.
     pub strangers: Strangers,
     /// Why requests are not served.
     pub troubles: Troubles,
-    /// What became of requests.
+    /// The outcomes of requests.
     pub traffic: Traffic,
     /// `None` where nothing is traced.
     pub tracer: Option<Tracer>,
@@ -90,7 +90,7 @@ pub struct Gate {
     pub upstream_assertions: BTreeMap<String, AssertionSigner>,
     /// What serves the rows with `gate = true`; `None` where nothing does, and they get 503.
     pub own_routes: Option<Arc<dyn ServesOwnRoutes>>,
-    /// Says which tickets are open; `None` where rows for a ticket let in only who needs none.
+    /// Knows which tickets are open; `None` where rows for a ticket admit only callers that need none.
     pub tickets: Option<Arc<dyn TicketDesk>>,
     /// The audit's keys, by which its rows name sessions.
     pub audit_keys: KeyRing,

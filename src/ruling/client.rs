@@ -10,7 +10,7 @@ use crate::settings::AddressDetail;
 ///
 /// Each of the `trusted_hops` proxies in front appends the address it was called from, so the client's address is the
 /// one `trusted_hops` places from the end of X-Forwarded-For; everything before it is unverified. When the header is
-/// shorter than that, or holds no address there, somebody came round the proxies, and the connection's own address is
+/// shorter than that, or holds no address there, the request bypassed the proxies, and the connection's own address is
 /// taken.
 pub fn client_address(peer: Option<IpAddr>, forwarded_for: &[String], trusted_hops: usize) -> Option<IpAddr> {
     if trusted_hops == 0 {

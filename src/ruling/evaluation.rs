@@ -1,8 +1,8 @@
-//! What the gate would answer to a request that nobody has made.
+//! The gate's answer to a hypothetical request.
 //!
 //! Other services ask before they show a button, or where the gate is not in the path. The answer comes from the same
 //! parts as a request's: the running mapping, a strict read of what the subject holds, and [`decide`]. But it is not a
-//! request: nothing is forwarded and nobody is denied, so it leaves no audit row, no drift and no line in the decision
+//! request: nothing is forwarded or denied, so it leaves no audit row, no drift and no line in the decision
 //! log. The service that acts on the answer records that.
 
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Evaluation {
     /// `None` where no row covers the path.
     pub route: Option<Arc<str>>,
     pub cluster: Option<Arc<str>>,
-    /// Whether the subject identifies somebody.
+    /// Whether the subject identifies a principal.
     pub standing: Standing,
 }
 

@@ -1,13 +1,13 @@
-//! The command that shows an operator why somebody was denied, and what could be granted.
+//! The command that shows an operator why a caller was denied, and what could be granted.
 //!
-//! It is shown to the one who was denied, to be handed on. So it says only what they know: their own request and their
+//! It is shown to the denied caller, to be handed on. So it has only what they know: their own request and their
 //! own id. They do not see what the command prints.
 
 use policy::decision::{Denial, Reason};
 use policy::firewall::Request;
 use policy::identity::Principal;
 
-/// The command line; `None` for machines, and for paths without a row, about which an answer says nothing more.
+/// The command line; `None` for machines, and for paths without a row, about which it would show nothing more.
 pub(super) fn explain_command(denial: &Denial, request: &Request) -> Option<String> {
     match (&denial.principal, denial.lack.reason) {
         (Principal::Machine { .. }, _) | (_, Reason::UnmappedRoute) => None,

@@ -72,7 +72,7 @@ pub struct Message<'a> {
     /// What an operator runs to see why, and what could be granted.
     pub command: String,
     pub request_id: String,
-    /// Where to ask for what is missing.
+    /// Where to ask for the missing access.
     pub offer: Option<&'a Offer>,
     /// What else a person can do.
     pub ways: &'a [Way],
@@ -132,7 +132,7 @@ impl Message<'_> {
             .render(),
             Form::Problem => Ok(self.problem()),
         };
-        // Rendering strings into a string fails only without memory; the status still says what matters.
+        // Rendering strings into a string fails only without memory; the status still tells what matters.
         rendered.unwrap_or_default()
     }
 

@@ -6,7 +6,7 @@ pub const ASK_PATH: &str = "/api/rbac/requests";
 /// The policy of a page with the form: it runs no script, and sends forms to this site alone.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
 
-/// Access that somebody who was denied can ask for.
+/// Access that a denied caller can ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// `GET /console/flags/`.

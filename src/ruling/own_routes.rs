@@ -47,14 +47,14 @@ pub struct Refusal {
     pub required: Vec<String>,
 }
 
-/// Answers the requests of the rows that the gate itself serves. They have been decided: what is checked here is what
-/// no row can say.
+/// Answers the requests of the rows that the gate itself serves. They have been decided: checked here are the conditions
+/// that no row can express.
 #[async_trait::async_trait]
 pub trait ServesOwnRoutes: Send + Sync {
     /// The answer to one request; of a 403 with what refuses it.
     async fn serve(&self, request: OwnRequest<'_>) -> Answer;
 
-    /// What somebody who was denied can ask for; `None` where that is nothing, or not known.
+    /// The access that a denied caller can ask for; `None` where that is nothing, or not known.
     async fn offer(&self, mapping: &Mapping, request: &Request, denial: &Denial) -> Option<Offer>;
 }
 
@@ -63,8 +63,8 @@ pub trait ServesOwnRoutes: Send + Sync {
 enum Unrecorded {
     #[error("a refusal of a route of the gate's own could not be audited: {0}")]
     Audit(#[from] AuditError),
-    #[error("a route of the gate's own refused a caller whom nobody knows")]
-    Nobody,
+    #[error("a route of the gate's own refused an unauthenticated caller")]
+    Unauthenticated,
 }
 
 impl Gate {
@@ -107,7 +107,8 @@ impl Gate {
         Refusal { reason, required }: Refusal,
     ) -> Result<(), Unrecorded> {
         let Permitted { permit, mapping, admitted, .. } = permitted;
-        let (principal, admitted) = permit.principal().zip(admitted.as_ref()).ok_or(Unrecorded::Nobody)?;
+        let (principal, admitted) =
+            permit.principal().zip(admitted.as_ref()).ok_or(Unrecorded::Unauthenticated)?;
         let refused = Refused { principal, route: permit.route().map(ToString::to_string), reason, required };
         let event = access_denied(refused, admitted, mapping, incoming, self);
         let record = AuditEvent::AccessDenied(Box::new(event)).into_record(self.clock.now());

@@ -1,7 +1,7 @@
 //! The probe: a request that the gate decides for real and never forwards, for `console-gate verify`.
 //!
 //! It carries [`HEADER`] with a time and a MAC over its method and target, by a key that only the gate and its verifier
-//! have. Under the same MAC it can state whom it is from and what that person holds ([`Stated`]), so that no person has
+//! have. Under the same MAC it can state its principal and what that person holds ([`Stated`]), so that no person has
 //! to be created in the database for it. Every gate refuses a request with this field whose MAC is wrong, so no
 //! intended probe is ever forwarded, not even by a gate that has no key. What was decided is real: a denial has its
 //! audit row.
@@ -37,7 +37,7 @@ impl ProbeKeys {
         (!keys.is_empty()).then(|| ProbeKeys(keys.iter().map(|key| key.secret.clone()).collect()))
     }
 
-    /// The value of [`HEADER`] for a request, from a stated person or from the one whom its credential names.
+    /// The value of [`HEADER`] for a request, from a stated person or from the one that its credential names.
     pub fn sign(&self, method: &str, target: &str, stated: Option<&Stated>, now: DateTime<Utc>) -> String {
         let time = now.timestamp();
         // Serialising texts into memory cannot fail; a statement of nothing is refused.
@@ -47,7 +47,7 @@ impl ProbeKeys {
         format!("{time}.{}{stated}", hexadecimal::encode(mac.as_deref().unwrap_or_default()))
     }
 
-    /// Whom the probe states, if the value was made for this request at about this time.
+    /// The principal that the probe states, if the value was made for this request at about this time.
     pub fn accept(&self, value: &[u8], method: &str, target: &str, now: DateTime<Utc>) -> Option<Accepted> {
         let (time, rest) = std::str::from_utf8(value).ok()?.split_once('.')?;
         let (claimed, stated) = rest.split_at_checked(64)?;

@@ -2,7 +2,7 @@
 //!
 //! A browser sends the same cookie with each request. The same bytes are signed by the same key as before, and name the same
 //! person; only their age has changed, and that is checked each time. Whether the session has ended is not in the cookie:
-//! the database says so.
+//! the database has it.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,7 +44,7 @@ impl Default for RememberedCookies {
 }
 
 impl RememberedCookies {
-    /// Whom a cookie identifies now: by `identify`, where its session was verified for the first time.
+    /// The admin that a cookie identifies now: by `identify`, where its session was verified for the first time.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl RememberedCookies {
         Ok(identified)
     }
 
-    /// Whom exactly this cookie identifies, and when it was signed.
+    /// The admin that exactly this cookie identifies, and when it was signed.
     fn recall(&self, cookie: &str) -> Option<(DateTime<Utc>, Identified)> {
         let place = self.place(cookie)?.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = place.as_ref().filter(|remembered| *remembered.cookie == *cookie)?;
@@ -86,7 +86,7 @@ impl RememberedCookies {
         }
     }
 
-    /// Where a cookie is, if anywhere. The hash is keyed, so that nobody can choose whose place to take.
+    /// Where a cookie is, if anywhere. The hash is keyed, so that a client cannot choose whose place to take.
     fn place(&self, cookie: &str) -> Option<&Mutex<Option<Remembered>>> {
         let number = self.hasher.hash_one(cookie) % PLACES as u64;
         usize::try_from(number).ok().and_then(|number| self.places.get(number))

@@ -55,7 +55,7 @@ pub struct Incoming<'a> {
     pub request: &'a Request,
     pub id: RequestId,
     pub client: Option<IpAddr>,
-    /// Of a probe, which is decided and audited like any request and says nothing about how the routes are used.
+    /// Of a probe, which is decided and audited like any request and does not count as use of a route.
     pub probe: Option<Accepted>,
     /// Whether it asks for a WebSocket.
     pub upgrade: bool,
@@ -81,7 +81,7 @@ pub(super) struct Admitted {
     access: Arc<Access>,
 }
 
-/// What is recorded of a denial besides its request.
+/// The recorded data of a denial besides its request.
 pub(super) struct Refused<'r> {
     pub(super) principal: &'r Principal,
     pub(super) route: Option<String>,
@@ -112,7 +112,7 @@ enum Unavailable {
 }
 
 impl Gate {
-    /// Decides one request: a permit, or what is answered instead. The audit row of a 403 is durable by then.
+    /// Decides one request: a permit, or the answer instead. The audit row of a 403 is durable by then.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl Gate {
                     Unavailable::Access(_) => "access",
                     Unavailable::Audit(_) => "audit",
                 };
-                // A flood of tokens that nobody has must not fill the log as well; they are counted.
+                // A flood of unknown tokens must not fill the log as well; they are counted.
                 if !matches!(error, Unavailable::Access(AccessError::Crowded)) {
                     self.troubles.unavailable(&whose, kind, &error);
                 }
@@ -261,7 +261,7 @@ impl Gate {
                 ticket = with_state(ticket, is_open);
             }
         }
-        // What was revoked or has expired is known, and identifies nobody.
+        // A revoked or expired token is known, and does not identify a machine.
         let is_known_machine =
             matches!(identified.subject, Subject::Machine(_)) && access.standing != Standing::Unknown;
         let caller = match &principal {
@@ -317,7 +317,7 @@ impl Gate {
         Ok(Decided { outcome: verdict.outcome, break_glass, admitted })
     }
 
-    /// Records how a request was answered that rested on break-glass; 0 where it was not. Nobody waits for that: the request
+    /// Records in the background how a request that rested on break-glass was answered; 0 where it was not. The request
     /// itself is recorded already.
     pub fn break_glass_answered(&self, part: &BreakGlassPart, id: RequestId, status: u16) {
         let event = AuditEvent::BreakGlassAnswered {
@@ -333,8 +333,7 @@ impl Gate {
         });
     }
 
-    /// Makes a denial durable. One that says what a durable row of the last hour says is counted there, where it
-    /// `may_repeat`.
+    /// Makes a denial durable. One that equals a durable row of the last hour is counted there, where it `may_repeat`.
     async fn record(
         &self,
         denied: AccessDenied,
@@ -359,8 +358,8 @@ impl Gate {
         Ok(())
     }
 
-    /// Counts what is left to Console on a row that asks for a role. V2 will refuse it, which is drift in shadow mode, also
-    /// where a WebSocket is refused in the end: the two gates disagree all the same.
+    /// Counts a request that is left to Console on a row that asks for a role. V2 will refuse it, which is drift in shadow
+    /// mode, also where a WebSocket is refused in the end: the two gates disagree all the same.
     fn count_presented(
         &self,
         verdict: &Verdict,
@@ -388,7 +387,7 @@ impl Gate {
         mapping: &Mapping,
         incoming: &Incoming<'_>,
     ) {
-        // What is not there for anybody is nobody's decision: a quiet path, a row of the gate's own while V2 is off.
+        // A path that exists for no caller is not a decision: a quiet path, a row of the gate's own while V2 is off.
         let is_noise = matches!(verdict.outcome, Err(Rejection::Quiet));
         let log = self.decisions.as_ref().filter(|_| incoming.probe.is_none() && !is_noise);
         let Some(log) = log else { return };
@@ -414,7 +413,7 @@ impl Gate {
         });
     }
 
-    /// What the row says, else what the settings say. For a path that no row covers nothing may relax it.
+    /// The row's freshness, else that of the settings. For a path that no row covers nothing may relax it.
     fn freshness(&self, target: &Target<'_>) -> Freshness {
         match target {
             Target::Row(row, _) => row.freshness.unwrap_or(self.options.freshness),
@@ -446,7 +445,7 @@ impl Gate {
         self.in_time(deadline, both).await
     }
 
-    /// What is known within the time of a decision.
+    /// The result of a lookup within the time of a decision.
     async fn in_time<T>(
         &self,
         deadline: Instant,
@@ -541,7 +540,7 @@ impl Gate {
         Ok(())
     }
 
-    /// The admin whom Flask's session names.
+    /// The admin that Flask's session names.
     fn identify_flask(&self, session: &VerifiedSession) -> Option<Identified> {
         let Some(id) = session.field_as_id(&self.options.admin_id_key) else {
             self.strangers.without("admin_id_key", &self.options.admin_id_key);
@@ -549,7 +548,7 @@ impl Gate {
         };
         let (session_id, name) = match &self.options.session_id {
             Some(field) => {
-                // A cookie without its session id could never be revoked, so it identifies nobody.
+                // A cookie without its session id could never be revoked, so it does not identify an admin.
                 let Some(id) = field.of(session) else {
                     self.strangers.without("session_id_key", &field.key);
                     return None;
@@ -614,7 +613,7 @@ impl Gate {
 }
 
 /// A cookie's value without the quotes that it may have (RFC 6265 4.1.1); Werkzeug and Django take them off too. One with
-/// a backslash in it stays as it is, and verifies as nobody's: no credential has one.
+/// a backslash in it stays as it is, and does not verify: no credential has one.
 fn unquoted(cookie: &str) -> &str {
     let inner = cookie.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inner.filter(|inner| !inner.contains('\\')).unwrap_or(cookie)

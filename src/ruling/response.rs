@@ -95,7 +95,7 @@ impl Response {
             .with("retry-after", "2".to_owned())
     }
 
-    /// Whether the connection is closed behind it: what a refused request still sends is nothing that anybody reads.
+    /// Whether the connection is closed behind it: the rest of a refused request is discarded.
     pub fn closes(&self) -> bool {
         self.outcome == "refused"
     }
@@ -133,7 +133,8 @@ impl Response {
         Response::new(&message, asked.form())
     }
 
-    /// The answer to what the firewall refused. It says no more than a client needs, and nothing of what it sent.
+    /// The answer to a request that the firewall refused. It tells no more than a client needs, and repeats nothing of the
+    /// request.
     pub fn to_refusal(refusal: Refusal, form: Form, id: RequestId) -> Response {
         let status = refusal.status();
         let title = match status {

@@ -13,7 +13,7 @@ pub(super) struct Verified {
     pub index: usize,
     /// When the cookie was signed, where it has a timestamp.
     pub issued_at: Option<DateTime<Utc>>,
-    /// The admin's id; `None` for a session that nobody has logged in to.
+    /// The admin's id; `None` for a session without a login.
     pub admin: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Sessions that are nobody's, and why: otherwise a wrong key or a wrong column shows as a login page that comes back for
-//! ever, and says nothing.
+//! Sessions that do not identify a principal, and why: otherwise a wrong key or a wrong column shows only as a login page
+//! that comes back for ever, without a reason.
 
 use metrics::counter;
 use policy::firewall::Request;
@@ -12,7 +12,7 @@ use crate::journal::log_limit::LogLimit;
 /// The most names of cookies that one line has.
 const MOST_NAMES: usize = 8;
 
-/// Says why, at most once in some minutes for each cause.
+/// Logs why, at most once in some minutes for each cause.
 #[derive(Default)]
 pub struct Strangers {
     log: LogLimit,
@@ -83,7 +83,7 @@ impl Strangers {
         );
     }
 
-    /// A session verifies, and whom it names may not come in.
+    /// A session verifies, and the admin that it names is denied.
     pub(super) fn unknown(&self, subject: &Subject, standing: Standing) {
         let reason = match standing {
             Standing::Active => return,
@@ -91,7 +91,7 @@ impl Strangers {
             Standing::Disabled => "disabled",
             Standing::SessionEnded => "session-ended",
         };
-        let whom = match subject {
+        let caller = match subject {
             Subject::Admin { id, .. } => format!("`{id}`"),
             Subject::Session(_) => "a session that is looked up".to_owned(),
             Subject::Machine(_) | Subject::Enrolled(_) | Subject::Stated(_) => return,
@@ -100,10 +100,10 @@ impl Strangers {
         if standing != Standing::Unknown {
             return;
         }
-        let Some(not_logged_before) = self.log.is_due(&(reason, &whom)) else { return };
+        let Some(not_logged_before) = self.log.is_due(&(reason, &caller)) else { return };
         tracing::warn!(
             reason,
-            whom,
+            whom = caller,
             not_logged_before,
             "a session verifies, and the tables have no such admin, so its caller is sent to log in: correct `admins` in \
              [console], or `admin_id_key` in [session] if that is another thing than the id"

@@ -1,12 +1,12 @@
 //! The ticket that a request names: what the caller is granted for it, and whether it is open, for this request alone.
 //!
 //! ```text
-//! request -> names a ticket and a customer -> a live grant of what the row requires? -> open, says FreeScout
+//! request -> names a ticket and a customer -> a live grant of what the row requires? -> open in FreeScout?
 //!                                                                                        \-> read again -> decision
 //! ```
 //!
 //! A ticket can be closed between two requests (T-PEN-6 of the unified-audit threat model), so nothing of this is cached, and
-//! what cannot be had is 503. FreeScout is asked only for somebody who has such a grant: nobody else can make it work.
+//! an unknown state is 503. FreeScout is asked only for a caller with such a grant: no other caller can cause load on it.
 
 use policy::decision::ticket::{TicketFacts, TicketName};
 use policy::decision::{Control, GateInForce, Target, gate_in_force};
@@ -26,7 +26,7 @@ pub trait TicketDesk: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Nobody can say so in time.
+    /// The state could not be read in time.
     async fn is_open(&self, ticket: &str) -> Result<bool, TicketUnknown>;
 }
 
@@ -50,7 +50,7 @@ pub(super) enum TicketQuestion<'m> {
     },
 }
 
-/// Who asks, and what is known of it.
+/// The caller, and its known access.
 pub(super) struct Asker<'a> {
     pub subject: &'a Subject,
     pub principal: Option<&'a Principal>,
@@ -73,7 +73,7 @@ impl Gate {
         else {
             return known(TicketFacts::NotAsked);
         };
-        // Somebody whom a probe states holds what the probe says, and no grants.
+        // A principal that a probe states holds what the probe specifies, and no grants.
         let (Some(Principal::Admin { id, .. }), false) =
             (asker.principal, matches!(asker.subject, Subject::Stated(_)))
         else {
@@ -100,7 +100,7 @@ impl Gate {
         }
     }
 
-    /// What is granted, and the ticket of which FreeScout has to be asked before that counts. Where it need not be asked, the
+    /// The grants, and the ticket of which FreeScout has to be asked before they count. Where it need not be asked, the
     /// ticket counts as open.
     pub(super) async fn granted_for_ticket(
         &self,
@@ -121,7 +121,7 @@ impl Gate {
         Ok((TicketFacts::Named(holding), asks.then(|| name.ticket.clone())))
     }
 
-    /// Whether the ticket is open, says FreeScout.
+    /// Whether the ticket is open in FreeScout.
     pub(super) async fn is_ticket_open(&self, ticket: &str) -> Result<bool, AccessError> {
         let unknown = |error: TicketUnknown| AccessError::Ticket(error.0);
         match &self.tickets {
@@ -131,7 +131,7 @@ impl Gate {
     }
 }
 
-/// With what FreeScout says of the ticket.
+/// The facts with FreeScout's state of the ticket.
 pub(super) fn with_state(facts: TicketFacts, is_open: bool) -> TicketFacts {
     match facts {
         TicketFacts::Named(mut holding) => {

@@ -10,7 +10,7 @@ use policy::ids::RequestId;
 
 use crate::journal::log_limit::LogLimit;
 
-/// Says what went wrong, at most once in some minutes for each cause and route.
+/// Logs what went wrong, at most once in some minutes for each cause and route.
 #[derive(Default)]
 pub struct Troubles {
     log: LogLimit,
@@ -59,7 +59,7 @@ impl Troubles {
             upstream,
             request_id = %id,
             not_logged_before,
-            "a server answered with an error of its own: its log says why, under this request id"
+            "a server answered with an error of its own: its log shows why, under this request id"
         );
     }
 
@@ -155,11 +155,11 @@ pub static ASSERTION_REASONS: [AssertionReason; 12] = [
     AssertionReason { word: "malformed", remedy: "something between the gate and it has changed the header" },
     AssertionReason {
         word: "other",
-        remedy: "its log says why; its version of the package may be newer than this gate",
+        remedy: "its log shows why; its version of the package may be newer than this gate",
     },
 ];
 
-/// That Console's side refused an assertion, as it says in [`AssertionRefused::HEADER`].
+/// That Console's side refused an assertion, as it reports in [`AssertionRefused::HEADER`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AssertionRefused {
     pub reason: &'static AssertionReason,

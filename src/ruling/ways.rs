@@ -73,8 +73,8 @@ impl Asked<'_> {
     fn after_login(&self) -> Option<&str> {
         let target = self.request.target();
         let is_part = self.form() == Form::Fragment
-            && !self.says("hx-boosted")
-            && !self.says("hx-history-restore-request");
+            && !self.is_true("hx-boosted")
+            && !self.is_true("hx-history-restore-request");
         let current = is_part.then(|| self.page_in("hx-current-url")).flatten();
         let own = (self.request.method().is_safe() && !target.is_asterisk()).then(|| target.raw());
         current.or(own)
@@ -102,7 +102,7 @@ impl Asked<'_> {
 
     fn other_account(&self) -> Option<Way> {
         let address = self.options.pages.logout_path.clone()?;
-        Some(Way { words: "Log in as somebody else", address })
+        Some(Way { words: "Log in with another account", address })
     }
 
     /// Path and query of the address in a field, if it is one of this site. Its scheme is not compared: who ends TLS in
@@ -115,7 +115,7 @@ impl Asked<'_> {
         (host.eq_ignore_ascii_case(self.request.host()) && is_local(page)).then_some(page)
     }
 
-    fn says(&self, field: &str) -> bool {
+    fn is_true(&self, field: &str) -> bool {
         self.text(field) == Some("true")
     }
 

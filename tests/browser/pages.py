@@ -207,7 +207,7 @@ canary_minutes = 0
             self.look(name)
         self.browser.call("Network.setCookie", name="session", value=self.cookie, url=origin)
         self.assertEqual(self.goes(f"{origin}/never"), 403)
-        self.assertEqual(self.links(), {"Home page": "/board", "Log in as somebody else": "/auth/logout"})
+        self.assertEqual(self.links(), {"Home page": "/board", "Log in with another account": "/auth/logout"})
         self.look("403")
         # By a link of Console's: a form to ask with, and the way back.
         self.assertEqual(self.goes(f"{origin}/board"), 200)
@@ -262,7 +262,7 @@ canary_minutes = 0
         self.assertEqual(self.goes(f"{origin}/console/status"), 200)
         self.look("demo-view")
         self.assertEqual(self.goes(f"{origin}/console/waitlist"), 403)
-        self.assertEqual(self.links(), {"Home page": "/auth/home", "Log in as somebody else": "/auth/logout"})
+        self.assertEqual(self.links(), {"Home page": "/auth/home", "Log in with another account": "/auth/logout"})
         self.look("demo-403")
         self.evaluate("[...document.querySelectorAll('nav a')].pop().click()")
         browser.BreakGlass.wait(self, "the log-out", lambda: "You are not logged in" in self.words())

@@ -29,7 +29,7 @@ async fn a_denied_person_finds_the_way_on() {
         assert_eq!(answer.status, 403);
         String::from_utf8(answer.body.to_vec()).expect("a page")
     };
-    let other = ("/auth/logout?all=1", "Log in as somebody else");
+    let other = ("/auth/logout?all=1", "Log in with another account");
     let text = denied(&[]).await;
     assert_eq!(links(&text), [("/dashboard", "Home page"), other], "{text}");
     let text = denied(&[("referer", "http://console.test/console/status?a=1&b=\"2\"")]).await;
