@@ -1,7 +1,7 @@
 //! What a caller holds, proven current.
 //!
 //! The rule (the decided tension about the cutover design's invariant I-1, "read live, cache no credential"): a request may use a cached
-//! answer only after an epoch read that began after the request arrived, and only if nothing that concerns the caller has
+//! answer only after an epoch read that began after the request arrived, and only if nothing concerning the caller has
 //! changed between the epoch at which the answer was read and the one that was observed. Requests that wait at the same
 //! time share one read, so the cost does not grow with load. A change that was committed before a request arrived is
 //! therefore always seen.
@@ -9,13 +9,13 @@
 //! ```text
 //! request --observe()--> epoch 7 --resolve(anna, 7)--> cache[anna], if it was read at or after the last change that
 //!                          |                           concerns anna; or one load that finds such an epoch
-//!                          +--> ledger: which changes concern whom
+//!                          +--> ledger: which callers a change concerns
 //! ```
 //!
-//! What concerns whom is for the [`ledger`] to say. A row may say `freshness = "push"` instead: then the epoch is what the
-//! database announced last, while it is proven that it would have announced a change ([`push`]). A command that takes
-//! something away waits at the [`barrier`] until every gate has taken note, so that for such changes push is as good as a
-//! read for each request.
+//! The [`ledger`] knows which callers a change concerns. A row may set `freshness = "push"` instead: then the epoch is
+//! the one that the database announced last, while it is proven that it would have announced a change ([`push`]). A
+//! command that takes something away waits at the [`barrier`] until every gate has taken note, so that for such changes
+//! push is as good as a read for each request.
 //!
 //! An answer carries the epoch of its own snapshot, and each request compares that with what it needs itself. So a load
 //! that was under way when the epoch rose cannot bring an old answer back (the trap that others fell into with moka),
@@ -108,7 +108,7 @@ pub struct AccessResolver {
     epoch: SharedRead<ControlRow>,
     /// `None` where nothing is pushed: then every observation is strict.
     push: Option<Push>,
-    /// By subject alone: an entry that is too old is replaced, and takes nobody else's place meanwhile. The one that was
+    /// By subject alone: an entry that is too old is replaced, and displaces no other one meanwhile. The one that was
     /// used least recently goes first.
     cache: Cache<Subject, Kept>,
     strangers: Strangers,
@@ -175,7 +175,7 @@ impl AccessResolver {
         }
     }
 
-    /// Notes the control row that somebody else has read.
+    /// Records a control row that was read elsewhere.
     pub fn saw(&self, row: &ControlRow) {
         self.seen.note(row);
     }
@@ -193,7 +193,7 @@ impl AccessResolver {
         self
     }
 
-    /// Stops trusting what was pushed and gives the lease back, so that nobody has to wait for it to run out.
+    /// Stops trusting what was pushed and releases the lease, so that no revocation has to wait until it expires.
     ///
     /// # Errors
     ///
@@ -224,7 +224,7 @@ impl AccessResolver {
     ///
     /// # Errors
     ///
-    /// The database did not answer, or answered from the past; or too many tokens are presented that nobody has.
+    /// The database did not answer, or answered from the past; or too many unknown tokens are presented.
     pub async fn resolve(&self, subject: &Subject, observed: Epoch) -> Result<Arc<Access>, AccessError> {
         let terms = self.ledger.terms(subject, observed);
         if let Some(access) = self.current(subject, observed, terms).await {
@@ -234,7 +234,7 @@ impl AccessResolver {
         let _turn =
             if self.cache.contains_key(subject) { None } else { self.strangers.turn(subject).await? };
         let _flight = self.flights.of(subject).lock().await;
-        // Loaded by somebody else meanwhile, perhaps: then it counts if it is what this request needs.
+        // Loaded by another request meanwhile, perhaps: then it counts if it is what this request needs.
         if let Some(access) = self.current(subject, observed, terms).await {
             self.hits.increment(1);
             return Ok(access);

@@ -4,7 +4,7 @@
 //! that arrives at any gate is allowed by what was known before.
 //!
 //! No clock is compared with another one. A lease that is there when the barrier looks was renewed before it looked,
-//! and what is trusted under it counts from before the renewal: `length` later, by the barrier's own clock, it is over.
+//! and the trust under it counts from before the renewal: `length` later, by the barrier's own clock, it is over.
 //! A lease that appears later belongs to a gate that has yet to read, and will read the change.
 
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Barrier {
         let acts = |lease: &Lease| lease.acknowledged >= epoch;
         let (mut done, mut open): (Vec<Lease>, Vec<Lease>) =
             self.store.leases().await?.into_iter().partition(acts);
-        // After the answer: the leases in it were renewed before, so they end sooner than this clock says.
+        // After the answer: the leases in it were renewed before, so they end sooner than by this clock.
         let looked = Instant::now();
         let mut lapsed = Vec::new();
         while !open.is_empty() {

@@ -87,7 +87,7 @@ impl Keeper {
         }
     }
 
-    /// Whether the row has to be read. If it is known to be newer than what is trusted, the trust ends here.
+    /// Whether the row has to be read. If it is known to be newer than the trusted one, the trust ends here.
     fn may_be_news(&self, hint: Hint) -> bool {
         match hint {
             Hint::Look => true,

@@ -1,8 +1,8 @@
-//! Which changes concern whom, and so how old a cached answer may be.
+//! Which callers a change concerns, and so how old a cached answer may be.
 //!
 //! Every change of the access tables has a number: the epoch that it raised the counter to. Most changes concern
-//! everybody, for a role may be anybody's. A change of a session's row concerns those who come with that session, and says
-//! so: the database lists it under its number, in the same transaction (`gate_session_changes`).
+//! every caller, for any of them may hold a role. A change of a session's row concerns only callers with that session,
+//! and is marked as such: the database lists it under its number, in the same transaction (`gate_session_changes`).
 //!
 //! ```text
 //!   number   41    42     43     44          a reader that knew 41 reads 44, and the list 42: s7, 44: s9
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! An answer about a subject is current if it was read at or after the last change that concerns the subject. **A number
-//! that is not listed concerns everybody**, whatever the reason: a change of a role, one that somebody made by hand, an
+//! that is not listed concerns everybody**, whatever the reason: a change of a role, one that was made by hand, an
 //! entry that was forgotten, a jump. So the list can be too short, and never wrong by that.
 
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ struct State {
     /// Rises when the database went back, which makes every answer from before worthless.
     generation: u64,
     /// Rises with each read that finds that changes of Console's tables go unheard: what was read of Console before it may be
-    /// old, whatever the epoch says.
+    /// old, whatever the epoch is.
     unheard: u64,
     /// Whether the last read found that.
     is_unheard: bool,
@@ -83,7 +83,7 @@ impl Concern<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) generation: u64,
-    /// The last read of the control row that it must come after; 0 where the epoch says everything.
+    /// The last read of the control row that it must come after; 0 where the epoch alone decides.
     pub(super) unheard: u64,
     /// The epoch at which it was read, at the least.
     pub(super) least: Epoch,
@@ -103,7 +103,7 @@ impl Ledger {
         match (asked, state.known) {
             (Some(asked), Some(known)) if read >= asked => {
                 if read > known {
-                    // Where the database went back meanwhile, this read lists nothing of what is between the two.
+                    // Where the database went back meanwhile, this read lists no change between the two.
                     if asked > known {
                         state.concern_everybody(asked);
                     }
@@ -189,8 +189,8 @@ impl State {
                 tracing::info!("changes of Console's tables are noticed again");
             } else {
                 tracing::error!(
-                    "a change of Console's tables may go unnoticed: what is read of them is read for each request; \
-                     `console-gate check` says why, and `console-gate migrate` puts the triggers back"
+                    "a change of Console's tables may go unnoticed: they are read for each request; \
+                     `console-gate check` shows why, and `console-gate migrate` puts the triggers back"
                 );
             }
         }

@@ -29,7 +29,7 @@ impl Notices {
                     tracing::error!(why = ?flaw.word, "Console's legacy roles cannot be read: legacy rows are refused");
                     continue;
                 }
-                let whose = flaw.holder.as_deref().unwrap_or("nobody");
+                let whose = flaw.holder.as_deref().unwrap_or("unknown");
                 // As literals: a word of the database's must not forge a line of the log.
                 tracing::warn!(
                     holder = ?whose,

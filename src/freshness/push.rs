@@ -9,9 +9,9 @@
 //! ```
 //!
 //! Why in this order, and in two transactions: a revocation that is committed after the renewal finds the lease and
-//! waits for it ([`super::barrier`]); one that was committed before is in what is read. Were the lease renewed in the
+//! waits for it ([`super::barrier`]); one that was committed before is in the row read. Were the lease renewed in the
 //! statement that reads, its snapshot could be older than the revocation and its commit later than the look at the
-//! leases, and nobody would wait for what the gate then trusts. `tests/model` has both.
+//! leases, and no revocation would wait for what the gate then trusts. `tests/model` has both.
 //!
 //! A sign that the epoch rose ends the trust at once; requests read for themselves until the row was read again. So
 //! does any error, and a lease that is not renewed in time ends by itself.
@@ -63,7 +63,7 @@ impl Push {
         Push { pushed, store, instance, wanted, has_left: AtomicBool::new(false), task }
     }
 
-    /// What is known, if it may be trusted now.
+    /// The known row, if it may be trusted now.
     pub(super) fn trusted(&self) -> Option<ControlRow> {
         let row = self.pushed.trusted(Instant::now());
         if row.is_none() && !self.has_left.load(Ordering::Relaxed) {

@@ -24,11 +24,11 @@ pub(super) struct Pushed {
 }
 
 impl Pushed {
-    /// What is known, if it may be trusted at `now`.
+    /// The known row, if it may be trusted at `now`.
     pub(super) fn trusted(&self, now: Instant) -> Option<ControlRow> {
         let known = self.known.load();
         let (row, until) = known.as_deref()?;
-        // Nobody pushes a change that raises nothing.
+        // A change that does not raise the epoch is not pushed.
         (now < *until && row.console_watched).then(|| row.clone())
     }
 

@@ -20,8 +20,8 @@ type ReadResult<T> = Result<T, Arc<StoreError>>;
 /// Answers each caller with a read that began after the caller asked.
 ///
 /// While a read is under way, callers gather; all of them share the next one, and so does who is ready to ask when it is about
-/// to begin. So there is never more than one read at a time, and nobody waits for more than the rest of one read and the
-/// whole of another.
+/// to begin. So there is never more than one read at a time, and no caller waits for more than the rest of one read and
+/// the whole of another.
 ///
 /// Each runtime has a task of its own that reads, so that no thread of another one has to be woken twice for each read: the
 /// proxy has one runtime, the admin address another.
@@ -34,7 +34,7 @@ type Read<T> = Arc<dyn Fn() -> BoxFuture<'static, Result<T, StoreError>> + Send 
 type Queue<T> = mpsc::Sender<oneshot::Sender<ReadResult<T>>>;
 
 impl<T: Clone + Send + 'static> SharedRead<T> {
-    /// Nothing is read before somebody asks.
+    /// Nothing is read before the first caller asks.
     pub(super) fn new<F, R>(read: R) -> Self
     where
         R: Fn() -> F + Send + Sync + 'static,

@@ -63,7 +63,7 @@ fn a_session_key_is_concerned_by_its_row_or_by_every_row() {
         key_prefix: String::new(),
         payload: None,
     };
-    let key = verifier.verify("a-token-of-somebody", chrono::DateTime::UNIX_EPOCH).unwrap();
+    let key = verifier.verify("a-token-of-anna", chrono::DateTime::UNIX_EPOCH).unwrap();
     let subject = Subject::Session(key.clone());
     let holder = |row| SessionHolder { admin: AdminId::new("anna"), id: key.shown_id(None), row };
     let access = |session| Access { session, ..Access::nothing(Epoch(43)) };
@@ -80,10 +80,10 @@ fn what_is_not_accounted_for_needs_an_answer_of_its_own_time() {
     let ledger = Ledger::default();
     assert_eq!(least(&ledger, None, 5), 5, "before the first read");
     ledger.learn(None, &reading(5, &[]));
-    assert_eq!(least(&ledger, None, 9), 9, "observed by somebody who did not take note");
+    assert_eq!(least(&ledger, None, 9), 9, "observed by a reader that did not record it");
 }
 
-/// Two readers, of whom the slower has nothing new, or only a part.
+/// Two readers: the slower has nothing new, or only a part.
 #[test]
 fn a_read_that_comes_late_changes_nothing() {
     let ledger = Ledger::default();
