@@ -3,9 +3,9 @@
 //! A mapping takes effect whole or not at all. Requests in flight finish under the one that they began with, because
 //! each holds its own reference. Every activation is an audit row, and so is every refusal.
 //!
-//! One task, the [`Refresher`], looks at the file and at the rollback in force, and nobody else replaces the mapping.
-//! So the watcher, a SIGHUP and a rollback cannot overtake each other, and the history is one sequence of steps. What a
-//! file says counts only once it has [settled](settling): a copy that is under way is no mapping. Every gate reports to
+//! One task, the [`Refresher`], looks at the file and at the rollback in force, and it alone replaces the mapping.
+//! So the watcher, a SIGHUP and a rollback cannot overtake each other, and the history is one sequence of steps. A file's
+//! content counts only once it has [settled](settling): a copy that is under way is no mapping. Every gate reports to
 //! the database what it runs, and why if that is not what should run ([`presence`]); `rollback` waits for these reports
 //! ([`agreement`]).
 
@@ -82,7 +82,7 @@ pub struct MappingProblem {
     pub why: String,
 }
 
-/// What is in the way of the mapping that should run.
+/// Why the mapping that should run does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingProblemKind {
     /// The file could not be used when the gate started.
@@ -180,7 +180,7 @@ impl MappingHolder {
         let _ = self.asks.try_send(Ask::Reload);
     }
 
-    /// Ends the refresher and removes this gate's report, so that nobody waits for it.
+    /// Ends the refresher and removes this gate's report, so that no command waits for it.
     pub async fn leave(&self) {
         let leaving = async {
             let (left, done) = oneshot::channel();

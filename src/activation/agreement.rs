@@ -1,8 +1,8 @@
 //! Waiting until every gate of a database has acted on a rollback or a release, and naming those that do not follow.
 //!
 //! Every gate that runs [reports](super::presence) what it runs and which order it has acted on. A gate that has acted and
-//! runs something else says why. One that stays silent for its lease has stopped, or does not reach the database; it is
-//! waited for no longer than that.
+//! runs something else reports why. One that stays silent for its lease has stopped, or does not reach the database; it
+//! is waited for no longer than that.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ pub(super) struct Stamp {
     identity: Option<Identity>,
 }
 
-/// Which file it is, and when it was written last. The time is that of the inode: nobody can set it back, as `cp -p` and
+/// Which file it is, and when it was written last. The time is that of the inode: it cannot be set back, as `cp -p` and
 /// `touch` do with the other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
@@ -91,7 +91,7 @@ fn read(path: &Path) -> Reading {
         Ok(kind) => kind,
         Err(error) => return (None, Err(error)),
     };
-    // Opening a pipe would wait for somebody who writes to it.
+    // Opening a pipe would wait for a writer.
     let text = if !kind.is_file() || kind.len() > MOST_BYTES {
         Err(std::io::Error::other("it is not a regular file of at most 64 MiB"))
     } else {

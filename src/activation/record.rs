@@ -44,7 +44,7 @@ impl Trigger {
         }
     }
 
-    /// For the history: who, as far as somebody is known. Of a file that is its owner, who put it there in most places; a
+    /// For the history: the actor, as far as it is known. Of a file that is its owner, who put it there in most places; a
     /// gate does not learn who wrote into it, nor who sent a signal.
     fn in_words(&self, file: &Path) -> String {
         let word = self.word();

@@ -22,11 +22,11 @@ use super::{ActivationError, Ask, MappingHolder, MappingProblem, MappingProblemK
 use crate::facts::rolled_back::against;
 use crate::facts::untimely;
 
-/// How often the pin and the file are looked at whatever the kernel says.
+/// How often the pin and the file are looked at, even if the kernel reports no change.
 pub(super) const POLL: Duration = Duration::from_millis(500);
 /// A file that has not settled after this time is reported.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What is reported of a problem: `rollback` prints it.
+/// The most characters of a reported problem: `rollback` prints it.
 const MOST_PROBLEM: usize = 2_000;
 /// Before the problem of a gate that started with a file that it could not use.
 const FALLBACK: &str = "started with the mapping that was activated last, because its file cannot be used: ";
@@ -73,13 +73,13 @@ struct Refusal<T> {
 }
 
 impl Refresher {
-    /// One look at the pin and, if it is wanted, at the file. Says when the next one is due at the latest.
+    /// One look at the pin and, if it is wanted, at the file. Returns when the next one is due at the latest.
     pub(super) async fn look(&mut self) -> Duration {
         let outcome = self.try_look().await;
         match &outcome {
             Ok(_) => self.troubles.database = None,
             Err(error) => {
-                // That says nothing about the file, and the next look comes soon.
+                // That does not concern the file, and the next look comes soon.
                 let message = error.to_string();
                 if self.troubles.database.as_ref() != Some(&message) {
                     tracing::warn!(%error, "the mapping could not be checked; the running mapping stays");
@@ -111,7 +111,7 @@ impl Refresher {
             |pin: &Pin, known: &Pin| (&pin.id, &pin.sha256, pin.at) == (&known.id, &known.sha256, known.at);
         if !is_known(&pin, &self.pin) {
             if pin.sha256.is_some() {
-                // What is here now was here before the rollback, though the command may not have known: this gate had
+                // The present file was here before the rollback, though the command may not have known: this gate had
                 // not reported it yet, or it has yet to settle.
                 let present = self.file.look().await.stamp.content.ok();
                 for file in self.file_sha256.iter().chain(&present) {
@@ -193,7 +193,7 @@ impl Refresher {
                     if let (Some(pinned), true) = (&self.pin.sha256, self.is_held) {
                         tracing::info!(
                             rollback = pinned.short(), by = self.pin.by, %sha256,
-                            "the mapping file contains nothing that the rollback took back: it ends the rollback for this gate"
+                            "the mapping file contains no part that the rollback took back: it ends the rollback for this gate"
                         );
                     }
                     self.activate(mapping, trigger, &overridden).await?;
@@ -322,7 +322,7 @@ impl Refresher {
         tracing::error!(diagnostics = %in_lines(error), %running, "{what}");
     }
 
-    /// What this gate runs, and what is wrong.
+    /// The mapping that this gate runs, and its problems.
     pub(super) fn runs(&self) -> Runs {
         Runs {
             mapping: self.holder.running().sha256().clone(),
@@ -386,8 +386,8 @@ pub(super) async fn checked(path: &str, text: &str, recorder: &Recorder) -> Resu
     Ok(mapping)
 }
 
-/// A sound mapping that contains nothing that the rollback in force took back, and flips no cluster to V2 before its time, or
-/// says why it does: which clusters these are. A rollback is not checked, because nothing may stop it.
+/// A valid mapping that contains no part that the rollback in force took back, with the clusters that it flips to V2
+/// before their time, for which it states a reason. A rollback is not checked, because nothing may stop it.
 pub(super) async fn in_order(
     path: &str,
     text: &str,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub(super) enum Look {
     /// What was seen counts.
     Settled,
-    /// Somebody may be writing. Looked at after `again`, it may have settled; it has not since `since`.
+    /// The file may be being written. Looked at after `again`, it may have settled; it has not since `since`.
     Changing { again: Duration, since: Duration },
 }
 
@@ -47,7 +47,7 @@ impl<T: PartialEq> Settling<T> {
         let since = began.saturating_duration_since(*self.changing.get_or_insert(began));
         match &self.pending {
             Some((before, at)) if *before == seen => {
-                // From the end of the first look to the beginning of this one: nobody changed it in between.
+                // From the end of the first look to the beginning of this one: it did not change in between.
                 let same_for = began.saturating_duration_since(*at);
                 if same_for < self.settle {
                     return Look::Changing { again: self.settle - same_for, since };

@@ -131,7 +131,7 @@ impl First {
     }
 
     /// What was activated last. It is not compared with the roles that the database has now: a gate that runs it goes on
-    /// running it too, and a role that is gone lets nobody in.
+    /// running it too, and a role that is gone grants no access.
     async fn last(
         latest: StoredActivation,
         error: ActivationError,

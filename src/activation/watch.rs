@@ -1,4 +1,4 @@
-//! Noticing that the mapping file changed, or that somebody rolled back.
+//! Noticing that the mapping file changed, or that a rollback was ordered.
 //!
 //! Every event in the file's folder only causes a look at the file's contents, so a log in the same folder costs a
 //! hash and no reload. A slow poll beside it notices what the kernel did not report, and a rollback.
@@ -29,7 +29,7 @@ impl Refresher {
                     Some(Ask::Reload) => self.wanted = Some(Trigger::Signal),
                     Some(Ask::Leave(left)) => {
                         self.presence.leave().await;
-                        // Nobody waits any more: nothing to do.
+                        // The caller no longer waits: nothing to do.
                         let _ = left.send(());
                         return;
                     }
