@@ -14,7 +14,6 @@ use policy::rbac::break_glass::capped;
 use policy::rbac::census::CallerKind;
 use policy::rbac::grant::{Origin, Span};
 use serde::Serialize;
-use serde_json::Value;
 use store::access_grants::{AccessGrant, GrantsOf};
 use store::access_requests::RequestState;
 use store::history::{PastTicketGrant, RosterFact, SealedChange, StoredJoin};
@@ -78,11 +77,6 @@ pub async fn could(store: &SharedStore, asked: &Asked<'_>) -> Result<Answer, Wor
     };
     let who = who(asked.method, asked.path, asked.policy, &history, asked.period);
     if asked.period.from < asked.now {
-        if !facts.tickets.1 {
-            assumptions.add(
-                "archived grants for tickets may not be read by this role of the database: none is counted",
-            );
-        }
         assumptions.of_the_past(facts.recording_since, asked);
     }
     if who
@@ -151,8 +145,7 @@ struct Facts {
     catalog: policy::rbac::catalog::Catalog,
     roster: Vec<RosterFact>,
     grants: Vec<AccessGrant>,
-    /// And whether archived ones are among them.
-    tickets: (Vec<PastTicketGrant>, bool),
+    tickets: Vec<PastTicketGrant>,
     tokens: Vec<StoredToken>,
     writes: Vec<StoredWrite>,
     joins: Vec<StoredJoin>,
@@ -216,7 +209,7 @@ impl Facts {
         for grant in &self.grants {
             people.grant(grant);
         }
-        for grant in &self.tickets.0 {
+        for grant in &self.tickets {
             people.ticket(grant);
         }
         for token in &self.tokens {
@@ -241,13 +234,11 @@ impl Facts {
         for write in &self.writes {
             changes.extend(written(write, assumptions));
         }
-        let mut named: HashSet<&str> = HashSet::new();
         for sealed in &self.sealed {
             let Some(detail) = sealed.detail.as_ref().map(|detail| &detail.0) else { continue };
             let at = sealed.occurred_at_utc;
             match sealed.event_type.as_str() {
                 "rbac_changed" => {
-                    named.extend(detail["grants"].as_array().into_iter().flatten().filter_map(Value::as_str));
                     let all = detail["changes"].as_array().into_iter().flatten();
                     // A membership names nobody there, and does not read as a change.
                     let edges = all.filter_map(|one| serde_json::from_value::<RbacChange>(one.clone()).ok());
@@ -260,33 +251,28 @@ impl Facts {
                 _ => {}
             }
         }
-        let mut found = 0;
         for join in &self.joins {
-            let is_named = named.contains(join.id.as_str());
-            found += usize::from(is_named);
-            let (Some(at), admin) = (join.at, Arc::from(join.admin.as_str())) else { continue };
+            let (at, admin) = (join.at, Arc::from(join.admin.as_str()));
             let is_grant = join.event_type == "grant";
-            match &join.group {
-                // Without a sealed row, it is not the gate's; what was written then is known by the trigger.
-                Some(group) if is_named => {
-                    let change = Change::Member { admin, group: group.as_str().into() };
-                    changes.push(Changed { at, change, is_added: is_grant });
-                }
-                Some(_) => {}
-                None if self.has_own_admins => {
-                    changes.push(Changed { at, change: Change::Disabled { admin }, is_added: !is_grant });
-                }
-                None => changes.push(Changed { at, change: Change::Blocked { admin }, is_added: !is_grant }),
-            }
+            let (change, is_added) = match &join.group {
+                Some(group) => (Change::Member { admin, group: group.as_str().into() }, is_grant),
+                None if self.has_own_admins => (Change::Disabled { admin }, !is_grant),
+                None => (Change::Blocked { admin }, !is_grant),
+            };
+            changes.push(Changed { at, change, is_added });
         }
-        self.look_for_lost_rows(found, assumptions);
+        self.look_for_lost_rows(assumptions);
         changes
     }
 
-    /// A sealed row counts the memberships that it changed; whom they were of is in rows that an erasure takes.
-    fn look_for_lost_rows(&self, found: usize, assumptions: &mut Assumptions) {
-        let sealed = self.sealed.iter().filter(|sealed| sealed.event_type == "rbac_changed");
-        let details = sealed.filter_map(|sealed| Some(&sealed.detail.as_ref()?.0));
+    /// A sealed row counts the memberships that it changed; the persons are in rows that an erasure blanks or takes.
+    fn look_for_lost_rows(&self, assumptions: &mut Assumptions) {
+        let sealed = || self.sealed.iter().filter(|sealed| sealed.event_type == "rbac_changed");
+        let ids: HashSet<&str> = sealed().map(|sealed| sealed.id.as_str()).collect();
+        let is_counted =
+            |join: &&StoredJoin| join.change.as_deref().is_some_and(|change| ids.contains(change));
+        let found = self.joins.iter().filter(is_counted).count();
+        let details = sealed().filter_map(|sealed| Some(&sealed.detail.as_ref()?.0));
         let changes = details.flat_map(|detail| detail["changes"].as_array().into_iter().flatten());
         let joins = changes.filter(|change| {
             matches!(

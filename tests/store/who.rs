@@ -383,6 +383,31 @@ async fn the_past_is_what_a_model_of_the_history_says(database: &Database) {
     assert_eq!(now.assumptions, [] as [&str; 0]);
 }
 
+/// Rows of the history that its owner forges or deletes alter no answer: the sealed rows decide.
+async fn a_forged_history_alters_no_answer(database: &Database) {
+    prepare(database).await;
+    for (minute, event) in HISTORY {
+        happen(database, minute, event).await;
+    }
+    let period = || ask(database, at(-25), Some(at(200)));
+    let before = period().await;
+    let unlocked = if database.is_postgres() {
+        "ALTER TABLE rbac_grants_audit DISABLE TRIGGER USER"
+    } else {
+        "DROP TRIGGER rbac_grants_audit_refuse_update; DROP TRIGGER rbac_grants_audit_refuse_delete"
+    };
+    database.execute(unlocked).await;
+    database
+        .execute(
+            "UPDATE rbac_grants_audit SET target_user_id = 'mallory' WHERE target_user_id = 'anna';
+             DELETE FROM rbac_grants_audit WHERE target_user_id = 'cleo'",
+        )
+        .await;
+    let after = period().await;
+    assert_eq!(format!("{:?}", after.who.people), format!("{:?}", before.who.people));
+    assert_eq!(after.assumptions, before.assumptions);
+}
+
 async fn what_is_not_known_is_said(database: &Database) {
     prepare(database).await;
     happen(database, 0, Mode("v2")).await;
@@ -556,6 +581,7 @@ async fn who_did_is_what_was_recorded_and_what_lacks(database: &Database) {
 
 on_both!(
     the_past_is_what_a_model_of_the_history_says,
+    a_forged_history_alters_no_answer,
     what_is_not_known_is_said,
     a_ticket_is_for_its_customer_and_a_session_for_everybody,
     who_did_is_what_was_recorded_and_what_lacks,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 
 use crate::console::{composed, read_end};
-use crate::engine::sql::{Statement, sql};
+use crate::engine::sql::sql;
 use crate::engine::tolerant::{Lenient, readable_times};
 use crate::rbac_changes::StoredWrite;
 use crate::{Store, StoreError};
@@ -37,20 +37,21 @@ impl RosterFact {
     }
 }
 
-/// A row of `rbac_grants_audit` about a membership without an end or, without a group, about whether an admin is active.
+/// A sealed row about a membership without an end or, without a group, about whether an admin is active.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct StoredJoin {
-    pub id: String,
+    /// The sealed row of the change that it is a part of.
+    pub change: Option<String>,
     pub event_type: String,
     pub admin: String,
     pub group: Option<String>,
-    #[sqlx(try_from = "Lenient<DateTime<Utc>>")]
-    pub at: Option<DateTime<Utc>>,
+    pub at: DateTime<Utc>,
 }
 
 /// A sealed row about a change, as far as it records what was changed.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct SealedChange {
+    pub id: String,
     /// `rbac_changed`, `access_request`, `flag_flipped`, `flag_promoted`.
     pub event_type: String,
     pub occurred_at_utc: DateTime<Utc>,
@@ -141,8 +142,7 @@ impl Store {
     /// The memberships without an end that were given and taken after `since`, and at any time who was disabled and enabled;
     /// the oldest first.
     pub async fn joins_since(&self, since: DateTime<Utc>) -> Result<Vec<StoredJoin>, StoreError> {
-        let (first, last) = readable_times();
-        self.all(sql(JOINS).bind(since).bind(first).bind(last)).await
+        self.all(sql(JOINS).bind(since)).await
     }
 
     /// The sealed rows about changes of access after `since`, and those about switches of any time; the oldest first.
@@ -150,14 +150,10 @@ impl Store {
         self.all(sql(SEALED).bind(since)).await
     }
 
-    /// Every grant for a ticket, and whether archived ones are among them: a role that only serves may not read those.
-    pub async fn past_ticket_grants(&self) -> Result<(Vec<PastTicketGrant>, bool), StoreError> {
+    /// Every grant for a ticket.
+    pub async fn past_ticket_grants(&self) -> Result<Vec<PastTicketGrant>, StoreError> {
         let (first, last) = readable_times();
-        let read = |archive| Statement::joined(&[LIVE_TICKETS, archive, TICKETS]).bind(first).bind(last);
-        match self.all(read(ARCHIVED_TICKETS)).await {
-            Err(StoreError::Forbidden(_)) => Ok((self.all(read("")).await?, false)),
-            grants => Ok((grants?, true)),
-        }
+        self.all(sql(TICKETS).bind(first).bind(last)).await
     }
 
     /// What the decision log has of a row and a method in the hours from `since` on and before `until`.
@@ -206,34 +202,31 @@ const WRITES: &str = "
     SELECT at_utc, written_by, application, relation, statement, change, subject, object
       FROM gate_rbac_changes WHERE at_utc > $1 ORDER BY id";
 
+/// `rbac_grants_audit` can be written by its owner; the audit's rows are sealed.
 const JOINS: &str = "
-    SELECT CAST(a.id AS TEXT) AS id, a.event_type AS event_type, CAST(a.target_user_id AS TEXT) AS admin,
-           COALESCE(CAST(g.name AS TEXT), CAST(a.group_id AS TEXT)) AS \"group\",
-           CASE WHEN a.created_at_utc > $2 AND a.created_at_utc < $3 THEN a.created_at_utc END AS at
-      FROM rbac_grants_audit a LEFT JOIN rbac_groups g ON g.id = a.group_id
-     WHERE a.event_type IN ('grant', 'revoke') AND a.role_id IS NULL AND a.ticket_id IS NULL
-       AND a.expires_at_utc IS NULL AND (a.group_id IS NULL OR a.created_at_utc > $1)
-     ORDER BY a.created_at_utc, a.id";
+    SELECT s.detail ->> 'change' AS change, s.detail ->> 'event' AS event_type, s.subject_id AS admin,
+           s.detail ->> 'group' AS \"group\", s.occurred_at_utc AS at
+      FROM gate_audit_events s
+     WHERE s.event_type = 'grant_recorded' AND s.subject_id IS NOT NULL AND s.detail ->> 'event' IN ('grant', 'revoke')
+       AND s.detail ->> 'role' IS NULL AND s.detail ->> 'ticket' IS NULL AND s.detail ->> 'ends_at_utc' IS NULL
+       AND s.detail ->> 'grant' IS NULL AND (s.detail ->> 'group' IS NULL OR s.occurred_at_utc > $1)
+     ORDER BY s.occurred_at_utc, s.chain_id, s.sequence";
 
 const SEALED: &str = "
-    SELECT event_type, occurred_at_utc, detail
+    SELECT CAST(id AS TEXT) AS id, event_type, occurred_at_utc, detail
       FROM gate_audit_events
      WHERE event_type IN ('flag_flipped', 'flag_promoted')
         OR (event_type IN ('rbac_changed', 'access_request') AND occurred_at_utc > $1)
      ORDER BY occurred_at_utc, sequence";
 
-const LIVE_TICKETS: &str = "
+const TICKETS: &str = "
     WITH every(id, user_id, role_id, ticket_id, customer_id, granted_at_utc, expires_at_utc, revoked_at_utc) AS (
         SELECT CAST(id AS TEXT), CAST(user_id AS TEXT), CAST(role_id AS TEXT), CAST(ticket_id AS TEXT),
                CAST(customer_id AS TEXT), granted_at_utc, expires_at_utc, revoked_at_utc
-          FROM rbac_ticket_grants";
-
-const ARCHIVED_TICKETS: &str = "
+          FROM rbac_ticket_grants
         UNION ALL
         SELECT id, user_id, role_id, ticket_id, CAST(customer_id AS TEXT), granted_at_utc, expires_at_utc, revoked_at_utc
-          FROM rbac_ticket_grants_archive";
-
-const TICKETS: &str = "
+          FROM rbac_ticket_grants_archive
     )
     SELECT k.id AS id, k.user_id AS admin, CAST(r.name AS TEXT) AS role, k.ticket_id AS ticket, k.customer_id AS customer,
            CASE WHEN k.granted_at_utc > $1 AND k.granted_at_utc < $2 THEN k.granted_at_utc END AS granted_at,

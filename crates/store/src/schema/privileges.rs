@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 60] = [
+pub const NEEDED: [(&str, &str); 61] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -66,6 +66,7 @@ pub const NEEDED: [(&str, &str); 60] = [
     ("rbac_role_permissions", "SELECT, INSERT, DELETE"),
     ("rbac_roles", "SELECT, INSERT"),
     ("rbac_ticket_grants", "SELECT, INSERT, UPDATE (revoked_at_utc, revoke_reason)"),
+    ("rbac_ticket_grants_archive", "SELECT"),
     ("rbac_user_groups", "SELECT, INSERT, DELETE"),
     ("rbac_grants_audit", "SELECT, INSERT"),
     ("_sqlx_migrations", "SELECT"),
