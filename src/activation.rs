@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use clock::SharedClock;
 use ledger::Notary;
 use metrics::gauge;
 use policy::diagnostic::Diagnostics;
@@ -33,7 +34,6 @@ use policy::mapping::Mapping;
 use store::{SharedStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::SharedClock;
 use crate::settings::OnBroken;
 pub use refresher::Refresher;
 

@@ -3,16 +3,15 @@
 mod drift;
 pub mod explanation;
 mod order;
-pub mod registry;
 pub mod rolled_back;
 mod running;
 mod soak;
 pub mod who;
 
+use grants::registry::RegistryError;
 use policy::diagnostic::Diagnostics;
 use store::StoreError;
 
-use crate::facts::registry::RegistryError;
 pub use drift::{DriftReport, drift};
 pub use order::untimely;
 pub use running::{GateRuns, Observed, Running, differing, in_words, observed, running};

@@ -35,6 +35,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::{Clock, SharedClock};
 use metrics::{Counter, counter};
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
@@ -49,7 +50,6 @@ use store::tickets::TicketAccess;
 use store::{AccessSource, StoreError};
 use tokio::sync::Mutex;
 
-use crate::clock::{Clock, SharedClock};
 use ledger::{Ledger, Terms};
 use notices::Notices;
 use push::{Push, PushTerms};

@@ -11,10 +11,6 @@
 //! - [`assertion`]: what the gate says to Console about the principal of a request.
 //! - [`admin`]: the admin address: health, readiness, metrics, the API.
 //! - [`facts`]: what reports are made from, read from the store as of one moment.
-//! - [`people`]: who is in which group and which role holds what: changes, worked out before they are made.
-//! - [`alerts`]: what the people on call are sent, and until when.
-//! - [`break_glass`]: sessions for an emergency; [`passkeys`]: what starts one.
-//! - [`reviews`]: every grant is looked at now and then, and kept or ended.
 //! - [`upkeep`]: what one of all gates does now and then: snapshots, reminders, retention.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`spans`]: traces of requests for a collector of OpenTelemetry.
@@ -28,11 +24,8 @@
 
 pub mod activation;
 pub mod admin;
-pub mod alerts;
 pub mod assertion;
-pub mod break_glass;
 pub mod cli;
-pub mod clock;
 pub mod edge;
 pub mod facts;
 pub mod folder_watch;
@@ -40,16 +33,12 @@ pub mod freshness;
 pub mod journal;
 pub mod logged;
 pub mod outbound;
-pub mod passkeys;
-pub mod people;
 pub mod random;
 pub mod rbac_api;
-pub mod reviews;
 pub mod ruling;
 pub mod server;
 pub mod settings;
 pub mod spans;
-pub mod text;
 pub mod text_file;
 pub mod tickets;
 pub mod traffic;

@@ -7,7 +7,7 @@
 //!
 //! The row of a request says who may send it. What is checked here is what no row can say: that nobody grants what they do
 //! not hold, that a browser's request comes from the gate's own pages, that an edit is of what the client has read.
-//! Every change is made by [`crate::people`], as the commands make them.
+//! Every change is made by [`grants`], as the commands make them.
 
 mod break_glass;
 mod csrf;
@@ -26,6 +26,8 @@ mod writes;
 
 use std::sync::Arc;
 
+use clock::SharedClock;
+use grants::break_glass::BreakGlass;
 use policy::decision::{Control, Denial};
 use policy::firewall::Request;
 use policy::identity::{Principal, Subject};
@@ -41,8 +43,6 @@ use self::keys::Keys;
 use self::reply::{Outcome, Problem, Reply};
 use self::routes::{Endpoint, Met};
 use crate::activation::MappingHolder;
-use crate::break_glass::BreakGlass;
-use crate::clock::SharedClock;
 use crate::freshness::AccessResolver;
 use crate::ruling::message::Form;
 use crate::ruling::offer::Offer;

@@ -28,6 +28,7 @@ pub mod ways;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use clock::SharedClock;
 use ledger::keys::KeyRing;
 use policy::decision::Permit;
 use policy::firewall::{Policy, Request};
@@ -38,7 +39,6 @@ use policy::mapping::Freshness;
 
 use crate::activation::MappingHolder;
 use crate::assertion::AssertionSigner;
-use crate::clock::SharedClock;
 use crate::freshness::AccessResolver;
 use crate::journal::AuditWriter;
 use crate::journal::decision_log::DecisionLog;

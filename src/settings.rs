@@ -22,6 +22,7 @@ mod wording;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use grants::passkeys::Passkeys;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::mapping::Freshness;
 use policy::rbac::break_glass::BreakGlassRules;
@@ -30,7 +31,6 @@ use serde::{Deserialize, Serialize};
 use store::console::mirror::{ColumnSource, MirrorOptions, denials};
 use store::control::PRODUCTION;
 
-use crate::passkeys::Passkeys;
 pub use alerts::Alerts;
 pub use console::Console;
 pub use freescout::FreeScout;

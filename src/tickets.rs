@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clock::SharedClock;
+use grants::record::{ActorKind, customers_events};
+use grants::{AdminTable, By, PeopleError, Plan, State, Terms};
 use ledger::Notary;
 use ledger::event::Way;
 use metrics::counter;
@@ -19,10 +22,7 @@ use store::rbac_changes::{RbacChange, TicketEnd, TicketGrant};
 use store::tickets::StoredTicketGrant;
 use store::{SharedStore, StoreError};
 
-use crate::clock::SharedClock;
 use crate::outbound::freescout::{Conversation, FreeScout, FreeScoutError, TicketState};
-use crate::people::record::{ActorKind, customers_events};
-use crate::people::{self, AdminTable, By, PeopleError, Plan, State, Terms};
 use crate::ruling::tickets::{TicketDesk, TicketUnknown};
 
 /// Who ends grants whose ticket is not open, and those whose time is over, as the audit has it.
@@ -64,7 +64,7 @@ pub async fn grant(
     must_be_open(freescout, &grant.ticket).await?;
     let wanted = [RbacChange::TicketGrant { grant }];
     let further = |plan: &Plan| customers_events(notary, plan, by, kind, None);
-    Ok(people::change_with(store, notary, &wanted, terms, by, further).await?)
+    Ok(grants::change_with(store, notary, &wanted, terms, by, further).await?)
 }
 
 /// Checks that FreeScout says that a ticket is open, as one has to be for which something is granted.
@@ -97,7 +97,7 @@ pub async fn end(
     // Whoever is gone can still lose a grant.
     let terms = Terms { admins: AdminTable::Gate, unknown_admins: true };
     let further = |plan: &Plan| customers_events(notary, plan, by, kind, None);
-    Ok(people::change_with(store, notary, &wanted, terms, by, further).await?)
+    Ok(grants::change_with(store, notary, &wanted, terms, by, further).await?)
 }
 
 /// What a look at all tickets came to.

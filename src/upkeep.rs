@@ -13,13 +13,12 @@ pub mod reviews;
 
 use std::time::Duration;
 
+use clock::SharedClock;
+use grants::alerts::Alerts;
+use grants::reviews::ReviewError;
 use ledger::Notary;
 use store::jobs::TimedWork;
 use store::{SharedStore, StoreError};
-
-use crate::alerts::Alerts;
-use crate::clock::SharedClock;
-use crate::reviews::ReviewError;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a gate looks whether something is due.

@@ -8,12 +8,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use clock::SharedClock;
 use policy::ids::InstanceId;
 use store::running::{RunningGate, RunningReport, Runs};
 use store::{SharedStore, StoreError};
 use tokio::time::Instant;
-
-use crate::clock::SharedClock;
 
 /// Interval between two reports of the same state.
 const BEAT: Duration = Duration::from_secs(2);

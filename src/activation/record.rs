@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use clock::SharedClock;
 use ledger::{AuditEvent, Notary, Note};
 use metrics::counter;
 use policy::ids::MappingSha256;
@@ -11,8 +12,6 @@ use policy::mapping::Mapping;
 use policy::mapping::order::Untimely;
 use store::mappings::Activation;
 use store::{SharedStore, StoreError};
-
-use crate::clock::SharedClock;
 
 /// Why something is activated.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use chrono::TimeDelta;
+use clock::ManualClock;
 use ledger::AuditEvent;
 use ledger::keys::KeyRing;
 use policy::ids::PinId;
@@ -15,7 +16,6 @@ use tempfile::TempDir;
 
 use super::record::Trigger;
 use super::*;
-use crate::clock::ManualClock;
 
 const KEYS: &str = "audit:OTg3NjU0MzIxMDk4NzY1NDMyMTA5ODc2NTQzMjEwOTg=";
 const ROW: &str = "[blueprints.b.routes]\n\"GET /x\" = { public = true }\n";

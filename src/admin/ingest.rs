@@ -15,6 +15,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use clock::SharedClock;
 use ledger::Draft;
 use ledger::customer::CustomerEvent;
 use metrics::counter;
@@ -24,7 +25,6 @@ use store::SharedStore;
 use super::AdminState;
 use super::problem::Problem;
 use super::service::Services;
-use crate::clock::SharedClock;
 use crate::journal::AuditWriter;
 
 /// The most events in one request.

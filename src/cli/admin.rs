@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
+use grants::held::{Held, asked_for};
 use policy::diagnostic::closest;
 use policy::identity::Subject;
 use policy::ids::AdminId;
@@ -18,7 +19,6 @@ use super::grant::in_short;
 use super::help::Examples;
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
-use crate::people::held::{Held, asked_for};
 
 pub(super) const EXAMPLES: Examples = &[
     ("admin", &["console-gate --config gate.toml admin list"]),

@@ -2,12 +2,12 @@
 
 use chrono::{TimeDelta, Utc};
 use clap::{Args, Subcommand};
+use clock::SystemClock;
+use grants::alerts::Alert as Message;
 
 use super::help::Examples;
 use super::time::days;
 use super::{Common, Ended, TextOrJson, announce, operator, with_store};
-use crate::alerts::Alert as Message;
-use crate::clock::SystemClock;
 use crate::server;
 use crate::settings::secrets::alert_secrets;
 

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use chrono::Utc;
 use clap::Args;
+use grants::backfill::{Applied, Backfill as Plan};
+use grants::registry::{LegacyAsArgument, legacy_as};
+use grants::{AdminTable, By, State, Terms, plan};
 use ledger::event::Way;
 use serde_json::json;
 
 use super::help::Examples;
 use super::people::{self as shared, Judged};
 use super::{Common, Ended, TextOrJson, announce, checkpoint, diff, operator, with_notary, with_store};
-use crate::facts::registry::{LegacyAsArgument, legacy_as};
-use crate::people::backfill::{Applied, Backfill as Plan};
-use crate::people::{self, AdminTable, By, State, Terms, plan};
 use workbench::impact::text::View;
 
 pub(super) const EXAMPLES: Examples = &[(
@@ -116,12 +116,12 @@ fn print_text(state: &State, plan: &Plan, mapping: Result<&Judged, &String>) -> 
     };
     let changed = changed(state, plan)?;
     let mut text = Vec::new();
-    people::impact_of(&judged.mapping, state, &changed, |impact| {
+    grants::impact_of(&judged.mapping, state, &changed, |impact| {
         diff::write_text(&mut text, impact, &judged.name, View::default())
     })?;
     announce(format_args!("\nAs soon as it is applied:\n{}", String::from_utf8_lossy(&text).trim_end()));
     let mut text = Vec::new();
-    people::impact_of_v2(&judged.mapping, &changed.after, |impact| {
+    grants::impact_of_v2(&judged.mapping, &changed.after, |impact| {
         diff::write_text(&mut text, impact, &judged.name, View::default())
     })?;
     announce(format_args!(
@@ -139,12 +139,12 @@ fn as_json(
     let judged = mapping.ok();
     let changed = changed(state, plan)?;
     let now = judged.and_then(|judged| {
-        people::impact_of(&judged.mapping, state, &changed, |impact| {
+        grants::impact_of(&judged.mapping, state, &changed, |impact| {
             serde_json::to_value(impact.report()).ok()
         })
     });
     let on_v2 = judged.and_then(|judged| {
-        people::impact_of_v2(&judged.mapping, &changed.after, |impact| {
+        grants::impact_of_v2(&judged.mapping, &changed.after, |impact| {
             serde_json::to_value(impact.report()).ok()
         })
     });
@@ -153,7 +153,7 @@ fn as_json(
     }))
 }
 
-fn changed(state: &State, plan: &Plan) -> anyhow::Result<people::Plan> {
+fn changed(state: &State, plan: &Plan) -> anyhow::Result<grants::Plan> {
     let terms = Terms { admins: AdminTable::Console, unknown_admins: false };
     Ok(plan::plan(state, &plan.changes(), terms)?)
 }

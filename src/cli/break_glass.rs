@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+use clock::{SharedClock, SystemClock};
+use grants::By;
+use grants::break_glass::{self as sessions, Ended as Outcome, GlassRequest};
+use grants::record::ActorKind;
 use ledger::event::Way;
 use store::break_glass::StoredGlass;
 
@@ -11,10 +15,6 @@ use super::help::Examples;
 use super::people;
 use super::settled::{wait, wait_and_report};
 use super::{Common, Ended, TextOrJson, announce, operator, with_notary, with_store};
-use crate::break_glass::{self as sessions, Ended as Outcome, GlassRequest};
-use crate::clock::{SharedClock, SystemClock};
-use crate::people::By;
-use crate::people::record::ActorKind;
 use crate::server;
 use crate::settings::secrets::alert_secrets;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use grants::registry::{LegacyAsArgument, Registry, legacy_as};
 use policy::diagnostic::{Diagnostic, Lines};
 use policy::ids::MappingSha256;
 use policy::mapping::order::Untimely;
@@ -19,7 +20,6 @@ use workbench::report::{self, Format, Level, Location, sarif};
 
 use super::help::Examples;
 use super::{Common, Ended, read_mapping, with_store};
-use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 use crate::facts::rolled_back::RolledBack;
 use crate::facts::{self, Running};
 

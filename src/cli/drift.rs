@@ -5,6 +5,7 @@ mod list;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
+use grants::registry::Registry;
 use ledger::AuditEvent;
 use policy::decision;
 use store::SharedStore;
@@ -14,7 +15,6 @@ use workbench::report::text::wrapped;
 
 use super::help::Examples;
 use super::{Common, Ended, TextOrJson, announce, kept, operator, with_notary, with_store};
-use crate::facts::registry::Registry;
 use crate::facts::{self, Running};
 use crate::settings::Settings;
 

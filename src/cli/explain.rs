@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use clock::SystemClock;
 use policy::mapping::Mapping;
 use policy::mapping::parse::sha256_of;
 use policy::method::Method;
@@ -18,7 +19,6 @@ use workbench::report::style::Style;
 use super::help::Examples;
 use super::serve::flag_at_start;
 use super::{Common, Ended, TextOrJson, kept, with_store};
-use crate::clock::SystemClock;
 use crate::facts::explanation::{Explainer, Whom};
 use crate::facts::{self, GateRuns, Running, WorkbenchError};
 use crate::freshness::{AccessResolver, Posture};

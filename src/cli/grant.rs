@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+use grants::held::starts_later;
 use policy::rbac::grant::Origin;
 use store::access_grants::{AccessGrant, GrantsOf};
 use store::rbac_changes::RbacChange;
@@ -9,7 +10,6 @@ use store::rbac_changes::RbacChange;
 use super::help::Examples;
 use super::people::{self, How};
 use super::{Common, Ended, TextOrJson, with_store};
-use crate::people::held::starts_later;
 
 pub(super) const EXAMPLES: Examples = &[
     ("grant", &["console-gate --config gate.toml grant list --of admin-07"]),

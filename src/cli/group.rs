@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use chrono::Utc;
 use clap::{Args, Subcommand};
+use grants::held::{Held, asked_for};
 use policy::diagnostic::closest;
 use policy::rbac::grant::Origin;
 use serde_json::json;
@@ -15,7 +16,6 @@ use super::help::Examples;
 use super::people::{self, How};
 use super::time::{Until, until};
 use super::{Common, Ended, TextOrJson, with_store};
-use crate::people::held::{Held, asked_for};
 
 pub(super) const EXAMPLES: Examples = &[
     ("group", &["console-gate --config gate.toml group list"]),

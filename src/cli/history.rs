@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 
 use clap::Args;
+use grants::registry::Registry;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use serde_json::json;
@@ -15,7 +16,6 @@ use workbench::report::text::{harmless, wrapped};
 
 use super::help::Examples;
 use super::{Common, Ended, TextOrJson, diff, kept, people, with_store};
-use crate::facts::registry::Registry;
 
 pub(super) const EXAMPLES: Examples = &[(
     "history",

@@ -1,6 +1,7 @@
 //! The mappings that the gates on a database have run, and what a step between two of them does to whom.
 
 use anyhow::Context as _;
+use grants::registry::Registry;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use store::SharedStore;
@@ -9,7 +10,6 @@ use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 
 use crate::facts::Running;
-use crate::facts::registry::Registry;
 
 /// The fewest characters by which a mapping can be named.
 const SHORTEST: usize = 6;

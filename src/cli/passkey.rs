@@ -2,11 +2,11 @@
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
+use grants::passkeys::{self, Asking};
 use store::passkeys::StoredPasskey;
 
 use super::help::Examples;
 use super::{Common, Ended, TextOrJson, announce, operator, with_notary, with_store};
-use crate::passkeys::{self, Asking};
 
 pub(super) const EXAMPLES: Examples = &[
     ("passkey", &["console-gate --config gate.toml passkey list"]),

@@ -5,6 +5,9 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
+use grants::held::{self, Left};
+use grants::record::{ActorKind, customers_events};
+use grants::{AdminTable, By, Plan, State, Terms};
 use ledger::event::Way;
 use policy::mapping::Mapping;
 use serde::Serialize;
@@ -16,9 +19,6 @@ use super::settled::wait_and_report;
 use super::{
     Common, Ended, TextOrJson, announce, checkpoint, diff, explain, operator, with_notary, with_store,
 };
-use crate::people::held::{self, Left};
-use crate::people::record::{ActorKind, customers_events};
-use crate::people::{self, AdminTable, By, Plan, State, Terms};
 use crate::settings::Settings;
 use workbench::impact::text::View;
 use workbench::report::style::columns;
@@ -61,7 +61,7 @@ pub(super) fn run(
     if how.dry_run {
         return with_store(&settings, async |store| {
             let terms = Terms { admins: admin_table(&store).await?, unknown_admins };
-            let (state, plan) = people::preview(&store, wanted, terms, now).await?;
+            let (state, plan) = grants::preview(&store, wanted, terms, now).await?;
             let mapping = mapping(&store, &settings, common).await;
             let report = PrintedChange {
                 left: left(&store, wanted, &plan, now).await?,
@@ -75,7 +75,7 @@ pub(super) fn run(
         let terms = Terms { admins: admin_table(&store).await?, unknown_admins };
         let by = By { name: &operator(), reason: how.reason.as_deref(), way: Way::Command, now };
         let further = |plan: &Plan| customers_events(&notary, plan, by, ActorKind::System, None);
-        let (state, plan) = people::change_with(&store, &notary, wanted, terms, by, further).await?;
+        let (state, plan) = grants::change_with(&store, &notary, wanted, terms, by, further).await?;
         checkpoint::keep(&settings, &store, &notary).await;
         let mapping = mapping(&store, &settings, common).await;
         // What was committed is reported, and applied, also where what is left cannot be read.
@@ -162,7 +162,7 @@ impl<'t> PrintedChange<'t> {
         dry_run: bool,
     ) -> PrintedChange<'t> {
         let judged = mapping.ok();
-        let report = |mapping: &Mapping| people::impact_in_json(mapping, state, plan);
+        let report = |mapping: &Mapping| grants::impact_in_json(mapping, state, plan);
         PrintedChange {
             dry_run,
             changes: &plan.changes,
@@ -171,7 +171,7 @@ impl<'t> PrintedChange<'t> {
             mapping: judged.map(|judged| judged.name.as_str()),
             impact: judged.map(|judged| report(&judged.mapping)),
             impact_on_v2: judged
-                .and_then(|judged| people::on_v2(&judged.mapping))
+                .and_then(|judged| grants::on_v2(&judged.mapping))
                 .map(|on_v2| report(&on_v2)),
             left: Vec::new(),
         }
@@ -224,13 +224,13 @@ pub(super) fn impact_in_words(
     };
     let mut text = Vec::new();
     write_apart(&mut text, &judged.mapping, state, plan)?;
-    people::impact_of(&judged.mapping, state, plan, |impact| match in_full {
+    grants::impact_of(&judged.mapping, state, plan, |impact| match in_full {
         true => diff::write_text(&mut text, impact, &judged.name, View::default()),
         false => writeln!(text, "{}: {}", judged.name, impact.in_one_line()),
     })?;
-    if let Some(on_v2) = people::on_v2(&judged.mapping) {
+    if let Some(on_v2) = grants::on_v2(&judged.mapping) {
         let written =
-            people::impact_of(&on_v2, state, plan, |impact| match in_full && !impact.is_neutral() {
+            grants::impact_of(&on_v2, state, plan, |impact| match in_full && !impact.is_neutral() {
                 true => {
                     writeln!(text, "\nWith every cluster on V2:")?;
                     diff::write_text(&mut text, impact, &judged.name, View::default())
@@ -245,7 +245,7 @@ pub(super) fn impact_in_words(
 
 /// What changes for tickets and in break-glass sessions; what follows then is of groups alone.
 fn write_apart(out: &mut Vec<u8>, mapping: &Mapping, state: &State, plan: &Plan) -> std::io::Result<()> {
-    let apart = people::apart::apart(mapping, state, plan);
+    let apart = grants::apart::apart(mapping, state, plan);
     for one in &apart {
         writeln!(out, "{}", wrapped(&one.in_words(), columns(), 0, 4))?;
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use grants::registry::Registry;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use policy::rbac::census::CallerKind;
@@ -14,7 +15,6 @@ use workbench::replay::{self, Because, Changed, Recorded, replay};
 use super::help::Examples;
 use super::time::past;
 use super::{Common, Ended, TextOrJson, kept, read_mapping, with_store};
-use crate::facts::registry::Registry;
 
 pub(super) const EXAMPLES: Examples =
     &[("replay", &["console-gate --config gate.toml --mapping new.toml replay --since 2026-11-01"])];

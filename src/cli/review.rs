@@ -2,6 +2,7 @@
 
 use chrono::{TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
+use grants::reviews;
 use serde_json::json;
 use store::SharedStore;
 use store::reviews::{Review as Stored, ReviewItem};
@@ -10,7 +11,6 @@ use super::help::Examples;
 use super::settled::wait_and_report;
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
 use crate::facts;
-use crate::reviews;
 use crate::server;
 
 pub(super) const EXAMPLES: Examples = &[

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clock::SystemClock;
 use store::SharedStore;
 
-use crate::clock::SystemClock;
 use crate::freshness::barrier::{Barrier, Settled};
 use crate::settings::MAX_STALENESS_MS;
 

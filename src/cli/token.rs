@@ -6,6 +6,7 @@ use crate::random::machine_token;
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
+use grants::apart::Known;
 use ledger::AuditEvent;
 use policy::identity::machine_token::TokenDigest;
 use policy::ids::MachineTokenId;
@@ -19,7 +20,6 @@ use super::people;
 use super::settled::wait_and_report;
 use super::time::days;
 use super::{Common, Ended, TextOrJson, announce, checkpoint, operator, with_notary, with_store};
-use crate::people::apart::Known;
 use crate::settings::Settings;
 
 pub(super) const EXAMPLES: Examples = &[

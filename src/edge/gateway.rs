@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use clock::http_date;
 use metrics::counter;
 use policy::decision::Permit;
 use policy::firewall::{Refusal, Request};
@@ -25,7 +26,6 @@ use super::meters::Meters;
 use super::rewrite::{Names, Passage};
 use super::spool::Spool;
 use crate::assertion;
-use crate::clock::http_date;
 use crate::journal::refused::RefusedSample;
 use crate::ruling::Gate;
 use crate::ruling::client::{client_address, client_scheme, request_id};

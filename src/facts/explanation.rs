@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use grants::registry::{Registry, RegistryError};
 use policy::decision::Control;
 use policy::diagnostic::closest;
 use policy::firewall::Policy;
@@ -15,7 +16,6 @@ use policy::rbac::{Access, LegacyRole, Standing};
 use store::{SharedStore, StoreError};
 use workbench::explanation::{Asker, Explanation, Facts, explain};
 
-use super::registry::{Registry, RegistryError};
 use crate::freshness::{AccessError, AccessResolver};
 
 /// About whom `explain` is asked.

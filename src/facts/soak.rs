@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use grants::registry::Registry;
 use policy::ids::MappingSha256;
 use policy::mapping::{Mapping, Rollout};
 use store::decisions::DecisionRecord;
@@ -17,7 +18,6 @@ use workbench::soak::{
 };
 
 use super::{WorkbenchError, drift};
-use crate::facts::registry::Registry;
 
 /// A gate says three times a minute how far it is. A gate that has not for this long has ended without its final
 /// report, or has lost the database; in both cases its latest evidence is missing.

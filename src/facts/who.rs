@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use grants::registry::RegistryError;
 use policy::firewall::Policy;
 use policy::mapping::Mapping;
 use policy::rbac::LegacyRole;
@@ -27,7 +28,6 @@ use workbench::who::{Change, Changed, Held, History, Holder, Holding, Period, Pr
 pub use self::did::{Did, Use};
 use self::rules::Timeline;
 use super::WorkbenchError;
-use super::registry::RegistryError;
 use crate::freshness::Posture;
 
 /// A question about a request.

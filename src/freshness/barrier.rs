@@ -10,12 +10,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::SharedClock;
 use policy::ids::{Epoch, InstanceId};
 use store::instances::Lease;
 use store::{AccessSource, StoreError};
 use tokio::time::{Instant, sleep};
-
-use crate::clock::SharedClock;
 
 /// Between two looks at the leases. A gate acknowledges within a few milliseconds.
 const LOOK: Duration = Duration::from_millis(5);

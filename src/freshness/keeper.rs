@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clock::SharedClock;
 use metrics::{counter, gauge};
 use policy::ids::{Epoch, InstanceId};
 use store::instances::{ControlFeed, Hint, Renewal};
@@ -12,7 +13,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ledger::Ledger;
 use super::pushed::{PushTerms, Pushed};
-use crate::clock::SharedClock;
 
 /// Heartbeats in the time for which knowledge may be trusted: some may be late without harm.
 const BEATS: u32 = 4;

@@ -19,6 +19,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clock::SharedClock;
 use policy::ids::InstanceId;
 use store::control::ControlRow;
 use store::{AccessSource, StoreError};
@@ -30,7 +31,6 @@ use super::keeper::Keeper;
 use super::ledger::Ledger;
 pub use super::pushed::PushTerms;
 use super::pushed::Pushed;
-use crate::clock::SharedClock;
 
 /// Pushed knowledge, and the task that keeps it.
 pub(super) struct Push {

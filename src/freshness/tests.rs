@@ -1,12 +1,12 @@
 //! The kill-switch's truth table, and freshness on a real SQLite file.
 
 use chrono::{TimeDelta, Utc};
+use clock::ManualClock;
 use policy::ids::AdminId;
 use policy::rbac::Standing;
 use store::{DatabaseUrl, SharedStore, StoreOptions};
 
 use super::*;
-use crate::clock::ManualClock;
 
 #[test]
 fn off_in_either_place_is_off() {

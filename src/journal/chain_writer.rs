@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use clock::SharedClock;
 use ledger::chain::{Chain, Head};
 use ledger::checkpoint::{Checkpoint, Pace};
 use ledger::entry::{Draft, Entry};
@@ -26,7 +27,6 @@ use super::backlog::Backlog;
 use super::checkpoints::Checkpoints;
 use super::control_watch;
 use super::spool::SpoolError;
-use crate::clock::SharedClock;
 
 /// A record whose caller waits until it is durable.
 #[derive(Debug)]

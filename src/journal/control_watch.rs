@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use clock::SharedClock;
 use ledger::checkpoint::Checkpoint;
 use ledger::event::ChainHead;
 use ledger::keys::KeyRing;
@@ -14,7 +15,6 @@ use store::audit::ControlChain;
 use store::{SharedStore, StoreError};
 
 use super::checkpoints::Checkpoints;
-use crate::clock::SharedClock;
 
 /// How often a gate looks: as often as its own chain has a checkpoint.
 const LOOK: Duration = Duration::from_secs(60);

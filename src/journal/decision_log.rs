@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use clock::SharedClock;
 use policy::ids::MappingSha256;
 use store::decisions::DecisionRecord;
 use store::evidence::{EvidenceKind, Gap, Mark};
 use store::{SharedStore, StoreError};
 
 use self::paths::Paths;
-use crate::clock::SharedClock;
 use crate::journal::tally::{Sum, Tally, TallyProgress, TallySink, TallyTerms};
 
 /// How long repeats are gathered before they are written.

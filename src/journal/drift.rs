@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use clock::SharedClock;
 use metrics::counter;
 use policy::ids::{MappingSha256, RequestId};
 use store::drift::DriftRecord;
@@ -17,7 +18,6 @@ use store::evidence::{EvidenceKind, Gap, Mark};
 use store::{SharedStore, StoreError};
 
 use super::log_limit::LogLimit;
-use crate::clock::SharedClock;
 use crate::journal::tally::{Sum, Tally, TallyProgress, TallySink, TallyTerms};
 
 /// How long repeats are gathered before they are written.

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clock::SharedClock;
 use ledger::event::AuditEvent;
 use ledger::note::Notary;
 use metrics::counter;
 use store::{SharedStore, Store, StoreError};
-
-use crate::clock::SharedClock;
 
 /// How often a gate looks for admins that are gone.
 const LOOK: Duration = Duration::from_secs(60);

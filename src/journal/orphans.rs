@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use clock::SharedClock;
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::Entry;
 use ledger::event::{AuditEvent, ChainHead};
@@ -19,7 +20,6 @@ use tokio::task::spawn_blocking;
 use super::bringing::{CHUNK, Damage, bring, damaged, parse};
 use super::checkpoints::Checkpoints;
 use super::spool::{Scan, Spool};
-use crate::clock::SharedClock;
 
 /// How often the folder is looked through for what gates leave behind that die while this one runs, and how often a file
 /// that could not be read is tried again.

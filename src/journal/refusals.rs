@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use clock::SharedClock;
 use metrics::counter;
 use policy::decision::{LetInBy, Permit};
 use policy::ids::{InstanceId, RequestId};
@@ -21,7 +22,6 @@ use workbench::soak::refusals::REMEDY;
 
 use super::finishing::finish;
 use super::log_limit::{EVERY, LogLimit};
-use crate::clock::SharedClock;
 
 /// How long answers are gathered before they are written.
 const GATHER: Duration = Duration::from_secs(1);

@@ -8,12 +8,11 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use clock::SharedClock;
 use metrics::counter;
 use policy::firewall::Refusal;
 use policy::ids::RequestId;
 use serde::Serialize;
-
-use crate::clock::SharedClock;
 
 /// The requests that are kept of one reason.
 const KEPT: usize = 20;
@@ -174,8 +173,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::clock::ManualClock;
     use crate::random::request_id;
+    use clock::ManualClock;
 
     fn sample() -> RefusedSample {
         RefusedSample::new(Arc::new(ManualClock::starting_at(DateTime::<Utc>::UNIX_EPOCH)))

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clock::SharedClock;
 use futures::future::join_all;
 use ledger::event::{AccessDenied, AuditEvent};
 use metrics::counter;
@@ -29,7 +30,6 @@ use uuid::Uuid;
 
 use super::finishing::finish;
 use super::writer::{AuditError, AuditWriter};
-use crate::clock::SharedClock;
 
 /// How long repeats are counted after the first denial.
 const HOUR: Duration = Duration::from_secs(60 * 60);

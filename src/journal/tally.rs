@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use clock::SharedClock;
 use store::StoreError;
 use store::evidence::{EvidenceKind, Gap, Mark};
 use tokio::sync::{mpsc, oneshot};
@@ -28,7 +29,6 @@ use self::losses::{Cause, Losses};
 use self::sums::Sums;
 use self::writer::Writer;
 use super::finishing::finish;
-use crate::clock::SharedClock;
 
 /// Requests that report at once rarely meet in one of these.
 const SHARDS: usize = 16;

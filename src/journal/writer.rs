@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use clock::SharedClock;
 use ledger::chain::Chain;
 use ledger::checkpoint::Pace;
 use ledger::entry::Draft;
@@ -25,7 +26,6 @@ pub use super::chain_writer::{AuditError, AuditState};
 use super::chain_writer::{ChainWriter, SharedState, Waiting};
 use super::checkpoints::Checkpoints;
 use super::orphans::{Orphans, Unreadable};
-use crate::clock::SharedClock;
 
 /// Batches that may wait. A full queue is a database that cannot keep up; waiting longer would only spend memory.
 const WAITING_BATCHES: usize = 16;

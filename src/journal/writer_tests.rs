@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
+use clock::SystemClock;
 use futures::FutureExt as _;
 use ledger::entry::Entry;
 use ledger::event::AuditEvent;
@@ -14,7 +15,6 @@ use store::StoreError;
 use store::audit::ControlChain;
 
 use super::*;
-use crate::clock::SystemClock;
 
 /// How the store treats one call.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,12 +7,12 @@
 
 use std::fmt;
 
+use grants::alerts::{Channel, ChannelError, Message};
 use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Outbound, OutboundError, Reply, Request, Url, one_line, retry_after};
-use crate::alerts::{Channel, ChannelError, Message};
 
 const TOKEN_HEADER: &str = "x-postmark-server-token";
 pub const MOST_ANSWER_BYTES: usize = 64 * 1024;

@@ -9,10 +9,10 @@
 
 use std::fmt;
 
+use grants::alerts::{Channel, ChannelError, Message};
 use serde_json::json;
 
 use super::{Outbound, OutboundError, Reply, Request, Url};
-use crate::alerts::{Channel, ChannelError, Message};
 
 /// Slack answers with a word.
 pub const MOST_ANSWER_BYTES: usize = 16 * 1024;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use grants::alerts::{Channel, ChannelError, Message};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
 use lettre::transport::smtp::authentication::Credentials;
@@ -13,7 +14,6 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::one_line;
-use crate::alerts::{Channel, ChannelError, Message};
 
 /// How the connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

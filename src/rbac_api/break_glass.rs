@@ -1,9 +1,13 @@
 //! Break-glass over the API: passkeys, sessions, their requests and reviews, and the page from which a person starts one.
 //!
-//! The rules are in [`crate::break_glass`] and [`crate::passkeys`]. Here is who may see what.
+//! The rules are in [`grants::break_glass`] and [`grants::passkeys`]. Here is who may see what.
 
 use askama::Template;
 use chrono::{DateTime, Utc};
+use grants::By;
+use grants::apart::{Opens, opened_by_session};
+use grants::break_glass::{self, BreakGlassError, Wanted};
+use grants::passkeys::{Answer, PasskeyError, Proof};
 use ledger::event::Way;
 use policy::decision::Reason;
 use policy::rbac::census::CallerKind;
@@ -17,10 +21,6 @@ use super::reply::{Outcome, Problem, Reply};
 use super::routes::Endpoint;
 use super::writes::body;
 use super::{Caller, RbacApi};
-use crate::break_glass::{self, BreakGlassError, Wanted};
-use crate::passkeys::{Answer, PasskeyError, Proof};
-use crate::people::By;
-use crate::people::apart::{Opens, opened_by_session};
 use crate::ruling::own_routes::OwnRequest;
 
 /// `POST /api/rbac/break-glass/challenge`.

@@ -1,6 +1,9 @@
-//! Who may make which change over the API: the rule of [`crate::people::authority`], with the API's own rows. What counts is the
+//! Who may make which change over the API: the rule of [`grants::authority`], with the API's own rows. What counts is the
 //! state that the change is worked out from, and the change is made only while that state is current.
 
+use grants::authority::holdings::Right;
+use grants::authority::{Author, Powers, Refusal, Verdict, gains_nothing, judge};
+use grants::{Plan, State};
 use policy::decision::{LetInBy, Permit};
 use policy::mapping::Mapping;
 use policy::method::Method;
@@ -13,9 +16,6 @@ use store::rbac_changes::RbacChange;
 use super::readers::person;
 use super::reply::Problem;
 use super::{Caller, RbacApi};
-use crate::people::authority::holdings::Right;
-use crate::people::authority::{Author, Powers, Refusal, Verdict, gains_nothing, judge};
-use crate::people::{Plan, State};
 
 impl RbacApi {
     /// What this mapping, the settings and the state's grantors make of names.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use grants::requests::opening;
 use policy::decision::{Denial, Reason};
 use policy::firewall::Request;
 use policy::identity::{Principal, Subject};
@@ -15,7 +16,6 @@ use policy::span;
 use store::StoreError;
 
 use super::{RbacApi, csrf};
-use crate::people::requests::opening;
 use crate::ruling::offer::{ASK_PATH, Offer};
 
 /// The hours that a page offers, as far as the rule of the group goes.

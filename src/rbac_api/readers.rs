@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use grants::State;
+use grants::apart::{let_in, outcome};
 use policy::decision::ticket::TicketName;
 use policy::decision::{Caller as Deciding, Control, LetInBy, Target};
 use policy::firewall::Policy;
@@ -27,8 +29,6 @@ use super::reply::{Outcome, Problem, Reply};
 use super::views::{self, Held, etag, held, ways};
 use super::{Caller, RbacApi, csrf};
 use crate::outbound::freescout::TicketState;
-use crate::people::State;
-use crate::people::apart::{let_in, outcome};
 use crate::ruling::own_routes::OwnRequest;
 
 /// Rows of a page, where the client does not say how many, and the most.

@@ -1,11 +1,11 @@
 //! Answers of the RBAC API: JSON, or a problem (RFC 9457).
 
+use grants::PeopleError;
 use policy::ids::RequestId;
 use serde_json::{Map, Value};
 use store::StoreError;
 
 use crate::freshness::AccessError;
-use crate::people::PeopleError;
 use crate::ruling::own_routes::Refusal;
 use crate::ruling::response::Response;
 use crate::ruling::ways::{Asked, Help};

@@ -1,15 +1,19 @@
 //! Requests for access over the API: the denied person asks, others look at the impact and decide.
 //!
-//! A form of the page that denied it is taken as well as JSON. The rules are in [`crate::people::requests`]. Here is who may see a request: who asked, who gains, those who may decide it,
+//! A form of the page that denied it is taken as well as JSON. The rules are in [`grants::requests`]. Here is who may see a request: who asked, who gains, those who may decide it,
 //! and who may ask about others.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use grants::authority::{Powers, Sentence};
+use grants::requests::{self, ApprovalTerms, Decided, Judged, Keyed, NewRequest, RequestError};
+use grants::{Plan, State};
 use ledger::Note;
 use policy::mapping::Mapping;
 use policy::rbac::Requirement;
 use policy::rbac::census::CallerKind;
 use policy::rbac::grant::Origin;
 use policy::span;
+use policy::text::folded;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::access_grants::GrantsOf;
@@ -22,11 +26,7 @@ use super::routes::Endpoint;
 use super::views::request as view;
 use super::writes::{body, check_text, checked_reason, keep_of};
 use super::{Caller, RbacApi, csrf};
-use crate::people::authority::{Powers, Sentence};
-use crate::people::requests::{self, ApprovalTerms, Decided, Judged, Keyed, NewRequest, RequestError};
-use crate::people::{Plan, State};
 use crate::ruling::own_routes::OwnRequest;
-use crate::text::folded;
 
 /// Requests that are looked through for a list.
 const MOST_LISTED: u32 = 1_000;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use grants::State;
+use grants::registry::Registry;
 use policy::rbac::Requirement;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
@@ -16,8 +18,6 @@ use store::rbac_changes::RbacChange;
 
 use super::grant_id::GrantId;
 use super::keys::digest;
-use crate::facts::registry::Registry;
-use crate::people::State;
 
 /// Why somebody holds the roles of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

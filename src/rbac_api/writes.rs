@@ -1,14 +1,19 @@
-//! What the API changes. Every change is worked out, judged and made as of one epoch, by [`crate::people`].
+//! What the API changes. Every change is worked out, judged and made as of one epoch, by [`grants`].
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use grants::authority::{Refusal, Sentence, Verdict};
+use grants::record::customers_events;
+use grants::requests::{self, Keyed};
+use grants::{AdminTable, By, PeopleError, Plan, State, Terms};
 use ledger::Note;
 use ledger::event::Way;
 use policy::decision::Reason;
 use policy::mapping::Mapping;
 use policy::rbac::census::CallerKind;
 use policy::rbac::grant::Origin;
+use policy::text::is_line;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -27,13 +32,8 @@ use super::routes::Endpoint;
 use super::views::{self, etag};
 use super::{Caller, RbacApi};
 use crate::freshness::barrier::Barrier;
-use crate::people::authority::{Refusal, Sentence, Verdict};
-use crate::people::record::customers_events;
-use crate::people::requests::{self, Keyed};
-use crate::people::{self, AdminTable, By, PeopleError, Plan, State, Terms};
 use crate::ruling::own_routes::OwnRequest;
 use crate::settings::MAX_STALENESS_MS;
-use crate::text::is_line;
 use crate::tickets::{TicketError, must_be_open};
 
 /// How long a change waits for those before it.
@@ -318,7 +318,7 @@ impl RbacApi {
         while patience.lasts() {
             let now = self.parts.clock.now();
             let changes = std::slice::from_ref(&wanted.change);
-            let previewed = people::preview(store, changes, terms, now).await;
+            let previewed = grants::preview(store, changes, terms, now).await;
             let (state, plan) = match previewed {
                 Err(PeopleError::Changing) => {
                     tokio::time::sleep(PAUSE).await;
@@ -354,7 +354,7 @@ impl RbacApi {
             let further = self.customers_events(asked, caller, plan, now);
             let answer = keep_of(&answer(wanted, &done, caller.id()));
             let answer = keyed.map(|keyed| keyed.with(&answer));
-            if people::apply_with(store, &self.parts.notary, state, plan, by, (&further, answer)).await? {
+            if grants::apply_with(store, &self.parts.notary, state, plan, by, (&further, answer)).await? {
                 return Ok(done);
             }
         }
@@ -806,7 +806,7 @@ fn audit(rows: &[GrantRow]) -> Vec<Value> {
 
 fn judged(mapping: &Mapping, done: &Done) -> Value {
     let Done { state, plan, verdict, is_dry, .. } = done;
-    let impact = people::impact_in_json(mapping, state, plan);
+    let impact = grants::impact_in_json(mapping, state, plan);
     json!({
         "dry_run": is_dry,
         "changes": plan.changes,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clock::SharedClock;
+use grants::alerts::{Alerts, Channel};
 use store::SharedStore;
 
-use crate::alerts::{Alerts, Channel};
-use crate::clock::SharedClock;
 use crate::outbound::postmark::{self, Postmark, PostmarkOptions};
 use crate::outbound::slack::{self, Slack};
 use crate::outbound::smtp::{Smtp, SmtpOptions, SmtpSecurity};

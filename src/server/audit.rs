@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clock::SharedClock;
 use ledger::chain::{Chain, is_sealed_by};
 use ledger::checkpoint::Checkpoint;
 use ledger::keys::KeyRing;
@@ -11,7 +12,6 @@ use ledger::{AuditEvent, Notary};
 use store::{SharedStore, StoreError};
 use zeroize::Zeroizing;
 
-use crate::clock::SharedClock;
 use crate::journal::AuditWriter;
 use crate::journal::checkpoint_sink::{FileSink, HttpSink};
 use crate::journal::checkpoints::{Checkpoints, Destination};

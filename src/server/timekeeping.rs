@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::{SteadyClock, SystemClock};
 use metrics::gauge;
 use tokio::time::{MissedTickBehavior, interval};
-
-use crate::clock::{SteadyClock, SystemClock};
 
 const TICK: Duration = Duration::from_secs(1);
 

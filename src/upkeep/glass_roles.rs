@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use grants::alerts::{Alert, Alerts};
 use ledger::{AuditEvent, Notary};
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::BREAK_GLASS;
@@ -19,8 +20,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::break_glass_scope::{ChangeWindow, NewSnapshot, SnapshotCause};
 use store::{SharedStore, StoreError};
-
-use crate::alerts::{Alert, Alerts};
 
 /// What the group brings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

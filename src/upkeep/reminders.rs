@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use grants::alerts::{Alert, Alerts};
 use store::{SharedStore, StoreError};
-
-use crate::alerts::{Alert, Alerts};
 
 /// A grant that ends.
 struct Ending {

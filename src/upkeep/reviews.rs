@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use grants::alerts::{Alert, Alerts};
+use grants::reviews::{self, OverdueReview, ReviewError, ReviewTerms};
 use ledger::Notary;
 use store::reviews::{Overdue, Review};
 use store::{SharedStore, StoreError};
 
-use crate::alerts::{Alert, Alerts};
 use crate::facts;
-use crate::reviews::{self, OverdueReview, ReviewError, ReviewTerms};
 
 /// As the settings say.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use console_gate::alerts::canary::{Sign, look_when_due, work};
+use grants::alerts::canary::{Sign, look_when_due, work};
 
 use crate::database::{Database, noon};
 use crate::scene::{Answer, Scene};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use console_gate::alerts::{OUTBOX, look_when_due};
+use grants::alerts::{OUTBOX, look_when_due};
 use store::alerts::StoredAlert;
 
 use crate::database::{Database, noon};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use console_gate::alerts::{Channel as _, Message};
 use console_gate::outbound::postmark::{MOST_ANSWER_BYTES, Postmark, PostmarkOptions};
 use console_gate::outbound::{Outbound, Url};
+use grants::alerts::{Channel as _, Message};
 use serde_json::{Value, json};
 
 use crate::scene::PATIENCE;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::reviews::{self, ReviewError, ReviewTerms};
 use console_gate::upkeep::Upkeep;
 use console_gate::upkeep::reviews::ReviewRules;
+use grants::reviews::{self, ReviewError, ReviewTerms};
 use policy::mapping::Mapping;
 use store::reviews::{Overdue, Review, ReviewItem};
 

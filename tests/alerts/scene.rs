@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::alerts::{Alert, Alerts, Channel, ChannelError, Message};
-use console_gate::clock::{Clock as _, ManualClock};
+use clock::{Clock as _, ManualClock};
+use grants::alerts::{Alert, Alerts, Channel, ChannelError, Message};
 use ledger::Notary;
 use ledger::keys::KeyRing;
 use store::alerts::StoredAlert;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use console_gate::alerts::{Channel as _, ChannelError, Message};
 use console_gate::outbound::slack::{MOST_ANSWER_BYTES, Slack};
 use console_gate::outbound::{Outbound, Url};
+use grants::alerts::{Channel as _, ChannelError, Message};
 use serde_json::{Value, json};
 
 use crate::scene::PATIENCE;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use console_gate::alerts::{Channel as _, ChannelError, Message};
 use console_gate::outbound::smtp::{Smtp, SmtpOptions, SmtpSecurity};
+use grants::alerts::{Channel as _, ChannelError, Message};
 
 use crate::mail_server::{Mail, MailServer, Mood, Offers, PASSWORD, USER};
 use crate::scene::PATIENCE;

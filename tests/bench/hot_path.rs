@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use console_gate::clock::SystemClock;
+use clock::SystemClock;
 use console_gate::freshness::push::PushTerms;
 use console_gate::freshness::{AccessResolver, Posture};
 use console_gate::journal::decision_log::{Decision, DecisionLog, Keeping};

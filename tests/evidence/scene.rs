@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use console_gate::clock::SystemClock;
+use clock::SystemClock;
 use console_gate::journal::decision_log::{Decision, DecisionLog, Keeping};
 use policy::ids::MappingSha256;
 use store::{DatabaseUrl, SharedStore, StoreOptions};

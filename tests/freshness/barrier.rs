@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use console_gate::clock::SystemClock;
+use clock::SystemClock;
 use console_gate::freshness::barrier::{Barrier, BarrierError};
 use policy::ids::Epoch;
 use tokio::time::{Instant, sleep};

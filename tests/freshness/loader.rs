@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use console_gate::clock::SystemClock;
+use clock::SystemClock;
 use console_gate::freshness::AccessResolver;
 use console_gate::freshness::barrier::Barrier;
 use policy::identity::Subject;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use console_gate::clock::SystemClock;
+use clock::SystemClock;
 use console_gate::journal::checkpoint_sink::FileSink;
 use console_gate::journal::checkpoints::{Checkpoints, Destination};
 use console_gate::journal::control_watch::ControlWatch;

@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::alerts::{Alerts, Channel, ChannelError, Message};
-use console_gate::break_glass::{
-    BreakGlass, BreakGlassError, Ended, Started, Wanted, end, look, requests, review,
-};
-use console_gate::clock::SystemClock;
-use console_gate::passkeys::{Answer, Challenge, PasskeyError, Passkeys, Proof, invite, revoke};
-use console_gate::people::record::ActorKind;
-use console_gate::people::{self, AdminTable, By, Terms};
+use clock::SystemClock;
+use grants::alerts::{Alerts, Channel, ChannelError, Message};
+use grants::break_glass::{BreakGlass, BreakGlassError, Ended, Started, Wanted, end, look, requests, review};
+use grants::passkeys::{Answer, Challenge, PasskeyError, Passkeys, Proof, invite, revoke};
+use grants::record::ActorKind;
+use grants::{AdminTable, By, Terms};
 use ledger::AuditEvent;
 use ledger::event::BreakGlassUsed;
 use ledger::event::Way;
@@ -78,7 +76,7 @@ impl<'d> Scene<'d> {
         ];
         let terms = Terms { admins: AdminTable::Gate, unknown_admins: false };
         let by = By { name: "olga", reason: None, way: Way::Command, now: noon() };
-        people::change(&database.store, &notary(), &wanted, terms, by).await.unwrap();
+        grants::change(&database.store, &notary(), &wanted, terms, by).await.unwrap();
         let slack = Arc::new(Slack::default());
         let store = database.store.clone();
         let channels: Vec<Arc<dyn Channel>> = vec![slack.clone()];

@@ -988,7 +988,7 @@ async fn no_change_is_missed_when_a_trigger_is_dropped_under_load_on_postgres() 
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use console_gate::clock::SystemClock;
+    use clock::SystemClock;
     use console_gate::freshness::{AccessResolver, Posture};
     use policy::mapping::Freshness;
 

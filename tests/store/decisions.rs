@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::clock::ManualClock;
+use clock::ManualClock;
 use console_gate::journal::decision_log::{Decision, DecisionLog, Keeping};
 use policy::ids::{AdminId, MappingSha256};
 use store::decisions::DecisionRecord;

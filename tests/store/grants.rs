@@ -1,7 +1,7 @@
 //! Access is the union of the live grants: ending one never ends another, and what ends by itself needs no job.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::people::{self, AdminTable, By, PeopleError, Terms};
+use grants::{AdminTable, By, PeopleError, Terms};
 use ledger::event::Way;
 use policy::identity::Subject;
 use policy::ids::AdminId;
@@ -18,7 +18,7 @@ const GROUP: &str = "raxx-devops-team";
 
 async fn change(database: &Database, wanted: &[RbacChange], now: DateTime<Utc>) -> Result<(), PeopleError> {
     let by = By { name: "olga", reason: Some("a deploy"), way: Way::Command, now };
-    people::change(&database.store, &notary(), wanted, TERMS, by).await.map(drop)
+    grants::change(&database.store, &notary(), wanted, TERMS, by).await.map(drop)
 }
 
 async fn held(database: &Database, now: DateTime<Utc>) -> Access {

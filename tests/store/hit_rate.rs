@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use console_gate::clock::SystemClock;
+use clock::SystemClock;
 use console_gate::freshness::{AccessResolver, Posture};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use policy::identity::Subject;

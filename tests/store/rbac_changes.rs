@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use console_gate::journal::erasure;
-use console_gate::people::{self, AdminTable, By, PeopleError, Terms};
+use grants::{AdminTable, By, PeopleError, Terms};
 use ledger::event::Way;
 use policy::identity::Subject;
 use policy::ids::AdminId;
@@ -50,7 +50,7 @@ async fn a_membership_has_its_rows_and_names_nobody_in_the_sealed_one(database: 
     with_people(database).await;
     let before = database.epoch().await;
     let wanted = [join("anna", "raxx-devops-team")];
-    let (_, plan) = people::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
+    let (_, plan) = grants::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
     assert_eq!(plan.changes, wanted);
     assert!(database.epoch().await > before);
     let rows = database
@@ -69,7 +69,7 @@ async fn a_membership_has_its_rows_and_names_nobody_in_the_sealed_one(database: 
     assert_eq!(writes(database).await, [] as [&str; 0], "a command is not recorded twice");
     assert_eq!(database.number("SELECT count(*) FROM gate_rbac_command").await, 0);
 
-    let (_, again) = people::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
+    let (_, again) = grants::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
     assert_eq!(again.already, ["`anna` is in `raxx-devops-team` already"]);
     assert_eq!(database.number("SELECT count(*) FROM rbac_grants_audit").await, 1);
     let sealed =
@@ -80,7 +80,7 @@ async fn a_membership_has_its_rows_and_names_nobody_in_the_sealed_one(database: 
 async fn what_was_worked_out_before_a_change_is_not_made(database: &Database) {
     with_people(database).await;
     let (state, plan) =
-        people::preview(&database.store, &[join("anna", "ops-admins")], TERMS, noon()).await.unwrap();
+        grants::preview(&database.store, &[join("anna", "ops-admins")], TERMS, noon()).await.unwrap();
     let sealing = notary();
     let work = RbacWork {
         changes: &plan.changes,
@@ -101,7 +101,7 @@ async fn what_was_worked_out_before_a_change_is_not_made(database: &Database) {
     assert_eq!(database.everything().await, everything);
 
     let (state, plan) =
-        people::preview(&database.store, &[join("anna", "ops-admins")], TERMS, noon()).await.unwrap();
+        grants::preview(&database.store, &[join("anna", "ops-admins")], TERMS, noon()).await.unwrap();
     database.execute("INSERT INTO admin_sessions (id, admin_id) VALUES ('t', 'ben')").await;
     let work = RbacWork { changes: &plan.changes, rows: &plan.rows, as_of: state.epoch, ..work };
     assert!(database.store.change_rbac(&work, &note(2)).await.unwrap());
@@ -116,13 +116,13 @@ async fn roles_are_granted_to_members_with_a_row_each(database: &Database) {
         join("anna", "night-shift"),
         join("ben", "night-shift"),
     ];
-    people::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
+    grants::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
     let wanted = [
         RbacChange::Permit { role: "night-watch".into(), permission: "night:watch".into() },
         RbacChange::Inherit { role: "night-watch".into(), parent: "console-user".into() },
         RbacChange::GrantRole { group: "night-shift".into(), role: "night-watch".into() },
     ];
-    let (_, plan) = people::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
+    let (_, plan) = grants::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
     let mut rows: Vec<_> = plan
         .rows
         .iter()
@@ -145,7 +145,7 @@ async fn roles_are_granted_to_members_with_a_row_each(database: &Database) {
     assert!(access.roles.contains("console-user") && access.permissions.contains("night:watch"));
 
     let circle = RbacChange::Inherit { role: "console-user".into(), parent: "night-watch".into() };
-    let refused = people::change(&database.store, &notary(), &[circle], TERMS, by()).await.map(drop);
+    let refused = grants::change(&database.store, &notary(), &[circle], TERMS, by()).await.map(drop);
     let message = refused.unwrap_err().to_string();
     assert_eq!(
         message,
@@ -158,7 +158,7 @@ async fn roles_are_granted_to_members_with_a_row_each(database: &Database) {
         RbacChange::Forbid { role: "night-watch".into(), permission: "night:watch".into() },
         RbacChange::Leave { admin: "anna".into(), group: "night-shift".into() },
     ];
-    people::change(&database.store, &notary(), &back, TERMS, by()).await.unwrap();
+    grants::change(&database.store, &notary(), &back, TERMS, by()).await.unwrap();
     let access = database.store.access(&subject, noon()).await.unwrap();
     assert!(access.roles.is_empty() && access.groups.contains("night-shift"));
     assert_eq!(writes(database).await, [] as [&str; 0]);
@@ -181,7 +181,7 @@ async fn what_is_misspelt_is_refused_with_what_was_meant(database: &Database) {
     ] {
         // The first is good: nothing of it is made either.
         let wanted = [join("anna", "break-glass"), change];
-        let refused = people::change(&database.store, &notary(), &wanted, TERMS, by()).await.map(drop);
+        let refused = grants::change(&database.store, &notary(), &wanted, TERMS, by()).await.map(drop);
         let message = refused.unwrap_err().to_string();
         assert!(message.contains(words), "{message}");
     }
@@ -193,13 +193,13 @@ async fn an_admin_of_console_is_blocked_at_the_gate(database: &Database) {
     with_people(database).await;
     let of_console = Terms { admins: AdminTable::Console, ..TERMS };
     let add = RbacChange::AddAdmin { admin: "cleo".into(), email: "c@example.org".into(), name: None };
-    let refused = people::change(&database.store, &notary(), &[add], of_console, by()).await.map(drop);
+    let refused = grants::change(&database.store, &notary(), &[add], of_console, by()).await.map(drop);
     assert!(matches!(refused, Err(PeopleError::OfConsole(_))), "{refused:?}");
 
     let admins = database.rows("admins").await;
     let disable = RbacChange::DisableAdmin { admin: "anna".into() };
     let before = database.epoch().await;
-    people::change(&database.store, &notary(), &[disable], of_console, by()).await.unwrap();
+    grants::change(&database.store, &notary(), &[disable], of_console, by()).await.unwrap();
     assert!(database.epoch().await > before);
     assert_eq!(standing(database, "anna").await, Standing::Disabled);
     let census = database.store.census(noon()).await.unwrap();
@@ -207,38 +207,38 @@ async fn an_admin_of_console_is_blocked_at_the_gate(database: &Database) {
     assert_eq!(database.rows("admins").await, admins);
 
     let enable = RbacChange::EnableAdmin { admin: "anna".into() };
-    people::change(&database.store, &notary(), &[enable], of_console, by()).await.unwrap();
+    grants::change(&database.store, &notary(), &[enable], of_console, by()).await.unwrap();
     assert_eq!(standing(database, "anna").await, Standing::Active);
     // Whom Console has disabled, the gate keeps out by its own word, which counts when Console enables the admin again.
     database
         .execute("UPDATE admins SET disabled_at_utc = '2026-01-01T00:00:00.000000+00:00' WHERE id = 'anna'")
         .await;
     let disable = [RbacChange::DisableAdmin { admin: "anna".into() }];
-    let (_, plan) = people::change(&database.store, &notary(), &disable, of_console, by()).await.unwrap();
+    let (_, plan) = grants::change(&database.store, &notary(), &disable, of_console, by()).await.unwrap();
     assert_eq!(plan.changes, [RbacChange::BlockAdmin { admin: "anna".into() }]);
-    let (_, again) = people::change(&database.store, &notary(), &disable, of_console, by()).await.unwrap();
+    let (_, again) = grants::change(&database.store, &notary(), &disable, of_console, by()).await.unwrap();
     assert_eq!(again.already, ["`anna` is blocked at the gate already"]);
     database.execute("UPDATE admins SET disabled_at_utc = NULL WHERE id = 'anna'").await;
     assert_eq!(standing(database, "anna").await, Standing::Disabled);
     let enable = RbacChange::EnableAdmin { admin: "anna".into() };
-    people::change(&database.store, &notary(), &[enable], of_console, by()).await.unwrap();
+    grants::change(&database.store, &notary(), &[enable], of_console, by()).await.unwrap();
     assert_eq!(standing(database, "anna").await, Standing::Active);
     // An id that Console will have later.
     let early = Terms { unknown_admins: true, ..of_console };
-    people::change(&database.store, &notary(), &[join("cleo", "ops-admins")], early, by()).await.unwrap();
+    grants::change(&database.store, &notary(), &[join("cleo", "ops-admins")], early, by()).await.unwrap();
     assert_eq!(standing(database, "cleo").await, Standing::Unknown, "a membership makes nobody an admin");
 }
 
 async fn the_gates_own_admins_are_added_disabled_and_enabled(database: &Database) {
     let add = RbacChange::AddAdmin { admin: "cleo".into(), email: "c@example.org".into(), name: None };
     let wanted = [add, join("cleo", "ops-admins")];
-    people::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
+    grants::change(&database.store, &notary(), &wanted, TERMS, by()).await.unwrap();
     assert_eq!(standing(database, "cleo").await, Standing::Active);
     for (change, expected) in [
         (RbacChange::DisableAdmin { admin: "cleo".into() }, Standing::Disabled),
         (RbacChange::EnableAdmin { admin: "cleo".into() }, Standing::Active),
     ] {
-        let (_, plan) = people::change(&database.store, &notary(), &[change], TERMS, by()).await.unwrap();
+        let (_, plan) = grants::change(&database.store, &notary(), &[change], TERMS, by()).await.unwrap();
         assert_eq!(plan.rows.len(), 1);
         assert_eq!(standing(database, "cleo").await, expected);
     }
@@ -286,7 +286,7 @@ async fn writes_around_the_gate_are_recorded(database: &Database) {
 async fn a_writer_cannot_pass_for_a_command_on_postgres() {
     let database = Database::postgres().await;
     with_people(&database).await;
-    people::change(&database.store, &notary(), &[join("anna", "ops-admins")], TERMS, by()).await.unwrap();
+    grants::change(&database.store, &notary(), &[join("anna", "ops-admins")], TERMS, by()).await.unwrap();
     database
         .execute(
             "INSERT INTO gate_rbac_command SELECT id FROM gate_audit_events;
@@ -417,7 +417,7 @@ async fn an_answer_is_kept_with_the_change(database: &Database) {
     let sealing = notary();
     let answered = async |group: &str, number: u32| {
         let (state, plan) =
-            people::preview(&database.store, &[join("anna", group)], TERMS, noon()).await.unwrap();
+            grants::preview(&database.store, &[join("anna", group)], TERMS, noon()).await.unwrap();
         let work = RbacWork {
             changes: &plan.changes,
             rows: &plan.rows,

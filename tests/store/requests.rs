@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::people::authority::Powers;
-use console_gate::people::requests::{
+use grants::authority::Powers;
+use grants::requests::{
     ApprovalTerms, Decided, NewRequest, RequestError, approve, ask, deny, judge, withdraw,
 };
-use console_gate::people::{self, AdminTable, By, State, Terms};
+use grants::{AdminTable, By, State, Terms};
 use ledger::event::Way;
 use policy::identity::Subject;
 use policy::ids::AdminId;
@@ -199,7 +199,7 @@ async fn a_quorum_counts_approvals_of_one_impact(database: &Database) {
     let by = By { name: "olga", reason: None, way: Way::Command, now };
     let terms = Terms { admins: AdminTable::Gate, unknown_admins: false };
     let user = RbacChange::RevokeRole { group: GROUP.into(), role: "console-user".into() };
-    people::change(store, &notary(), &[more, user], terms, by).await.unwrap();
+    grants::change(store, &notary(), &[more, user], terms, by).await.unwrap();
     let second = sha().await;
     assert_ne!(second, first, "another impact has another digest");
     let stale =
@@ -295,7 +295,7 @@ async fn races_have_one_winner(database: &Database) {
             let end = RbacChange::EndGrant { id: grant.id, admin: grant.admin, group: grant.group };
             let terms = Terms { admins: AdminTable::Gate, unknown_admins: false };
             let by = By { name: "olga", reason: None, way: Way::Command, now };
-            people::change(store, &notary(), &[end], terms, by).await.unwrap();
+            grants::change(store, &notary(), &[end], terms, by).await.unwrap();
         }
     }
     let place = if database.is_postgres() { "Postgres" } else { "SQLite" };

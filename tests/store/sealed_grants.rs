@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::journal::erasure;
-use console_gate::people::{self, AdminTable, By, Terms};
+use grants::{AdminTable, By, Terms};
 use ledger::AuditEvent;
 use ledger::event::Way;
 use ledger::verify::{Kind, Summary, Verifier};
@@ -58,7 +58,7 @@ async fn sealing_begins(database: &Database) {
 
 async fn change(database: &Database, change: RbacChange, now: DateTime<Utc>) {
     let by = By { name: "ben", reason: Some(REASON), way: Way::Api, now };
-    people::change(&database.store, &notary(), &[change], TERMS, by).await.unwrap();
+    grants::change(&database.store, &notary(), &[change], TERMS, by).await.unwrap();
 }
 
 fn timed(id: &str) -> RbacChange {
@@ -246,7 +246,7 @@ async fn a_change_says_by_which_way_it_came(database: &Database) {
     scene(database).await;
     let by = By { name: "olga", reason: None, way: Way::Command, now: noon() };
     let join = [RbacChange::Join { admin: "ben".into(), group: "ops-admins".into() }];
-    people::change(&database.store, &notary(), &join, TERMS, by).await.unwrap();
+    grants::change(&database.store, &notary(), &join, TERMS, by).await.unwrap();
     let ways = "SELECT event_type || ' ' || actor_id || ' ' || COALESCE(subject_id, '-') || ' ' || (detail ->> 'way')
                   FROM gate_audit_events WHERE event_type IN ('rbac_changed', 'grant_recorded')
                  ORDER BY sequence";

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::people::record::{ActorKind, customers_events};
-use console_gate::people::{self, AdminTable, By, PeopleError, Plan, Terms};
+use grants::record::{ActorKind, customers_events};
+use grants::{AdminTable, By, PeopleError, Plan, Terms};
 use ledger::event::Way;
 use policy::decision::ticket::TicketName;
 use policy::ids::AdminId;
@@ -34,7 +34,7 @@ async fn change(database: &Database, wanted: &[RbacChange], now: DateTime<Utc>) 
     let by = By { name: "olga", reason: Some("RAXX-7"), way: Way::Command, now };
     let notary = notary();
     let further = |plan: &Plan| customers_events(&notary, plan, by, ActorKind::Admin, None);
-    people::change_with(&database.store, &notary, wanted, TERMS, by, further).await.map(|(_, plan)| plan)
+    grants::change_with(&database.store, &notary, wanted, TERMS, by, further).await.map(|(_, plan)| plan)
 }
 
 async fn grant(database: &Database, grant: TicketGrant) {

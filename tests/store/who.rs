@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use console_gate::facts::who::{Answer, Asked, could, did};
 use console_gate::freshness::Posture;
-use console_gate::people::{self, AdminTable, By, Terms};
 use console_gate::settings::Decisions;
+use grants::{AdminTable, By, Terms};
 use ledger::event::Way;
 use ledger::{AuditEvent, Note};
 use policy::firewall::Policy;
@@ -147,7 +147,7 @@ async fn change(database: &Database, now: DateTime<Utc>, wanted: &[RbacChange]) 
     let admins =
         if database.store.has_own_admins().await.unwrap() { AdminTable::Gate } else { AdminTable::Console };
     let terms = Terms { admins, unknown_admins: false };
-    people::change(&database.store, &notary(), wanted, terms, by).await.unwrap();
+    grants::change(&database.store, &notary(), wanted, terms, by).await.unwrap();
 }
 
 /// What two people had to give: the sealed row names the request, and the request has the change.
@@ -162,7 +162,7 @@ async fn approve(database: &Database, now: DateTime<Utc>, wanted: RbacChange) {
     );
     database.execute(&insert).await;
     let terms = Terms { admins: AdminTable::Gate, unknown_admins: false };
-    let (state, plan) = people::preview(&database.store, &[wanted], terms, now).await.unwrap();
+    let (state, plan) = grants::preview(&database.store, &[wanted], terms, now).await.unwrap();
     let work = RbacWork {
         changes: &plan.changes,
         rows: &plan.rows,

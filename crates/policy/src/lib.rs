@@ -26,3 +26,4 @@ pub mod method;
 pub mod rbac;
 pub mod response;
 pub mod span;
+pub mod text;

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use grants::requests::{self, NewRequest, RequestError, opening};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use policy::decision::Reason;
 use policy::span;
@@ -25,7 +26,6 @@ use super::{Body, parsed};
 use crate::admin::AdminState;
 use crate::admin::problem::Problem;
 use crate::admin::service::ApiCaller;
-use crate::people::requests::{self, NewRequest, RequestError, opening};
 use crate::ruling::evaluation::Moment;
 use crate::settings::secrets::NamedKey;
 
@@ -203,7 +203,7 @@ pub(super) async fn submit(
         Ok(request) => request,
         // A repeat of the same, as its own Idempotency-Key would say.
         Err(RequestError::Pending { id, .. }) => task(&state, &caller, &id).await?,
-        Err(RequestError::People(crate::people::PeopleError::Store(error))) => {
+        Err(RequestError::People(grants::PeopleError::Store(error))) => {
             return Err(unavailable(&error));
         }
         Err(error) => return Err(Problem::bad_request(error.to_string())),

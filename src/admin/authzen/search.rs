@@ -11,6 +11,7 @@ use axum::Json;
 use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grants::registry::Registry;
 use policy::method::Method;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::CallerKind;
@@ -24,7 +25,6 @@ use super::{Body, answered, in_time, parsed};
 use crate::admin::AdminState;
 use crate::admin::problem::Problem;
 use crate::admin::service::ApiCaller;
-use crate::facts::registry::Registry;
 
 /// Results of a page, where the caller does not say how many, and the most.
 const USUAL_PAGE: usize = 100;

@@ -11,6 +11,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use grants::registry::{LegacyAsArgument, Registry, legacy_as};
 use policy::diagnostic::{Diagnostics, Lines};
 use policy::mapping::Mapping;
 use policy::mapping::order::Untimely;
@@ -26,7 +27,6 @@ use crate::admin::AdminState;
 use crate::admin::problem::Problem;
 use crate::admin::service::ApiCaller;
 use crate::facts;
-use crate::facts::registry::{LegacyAsArgument, Registry, legacy_as};
 
 /// The most bytes of a candidate. The documents' mapping has 20 KB.
 pub(super) const MOST_BYTES: usize = 1024 * 1024;

@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use grants::registry::Registry;
 use policy::decision::Direction;
 use serde::{Deserialize, Serialize};
 use workbench::drift::{Disagreement, Situation};
@@ -14,7 +15,6 @@ use crate::admin::AdminState;
 use crate::admin::problem::Problem;
 use crate::admin::service::ApiCaller;
 use crate::facts;
-use crate::facts::registry::Registry;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
+use clock::SystemClock;
 
 use super::report::Report;
-use crate::clock::SystemClock;
 use crate::edge::tls::CertificateHolder;
 use crate::edge::tls::pair::PairFiles;
 use crate::journal::spool;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use grants::registry::Registry;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use policy::mapping::parse::sha256_of;
@@ -14,7 +15,6 @@ use store::running::RunningGate;
 
 use super::Rollback;
 use crate::cli::{diff, kept};
-use crate::facts::registry::Registry;
 use crate::facts::{Observed, differing, in_words, observed};
 use workbench::impact::text::View;
 use workbench::report::style::columns;

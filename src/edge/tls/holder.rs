@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, TimeDelta, Utc};
+use clock::SharedClock;
 use metrics::{counter, gauge};
 use tokio_rustls::rustls::ServerConfig;
 
 use super::pair::{Pair, PairFiles, PairText, TlsError};
-use crate::clock::SharedClock;
 
 /// An automatic renewal should have happened by then: most ACME clients renew with a third of the lifetime left.
 const SOON: TimeDelta = TimeDelta::days(14);
@@ -154,7 +154,7 @@ mod tests {
 
     use super::super::fixtures::{Files, Made};
     use super::*;
-    use crate::clock::ManualClock;
+    use clock::ManualClock;
 
     struct Stage {
         files: Files,

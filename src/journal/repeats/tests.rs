@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
+use clock::{Clock as _, ManualClock};
 use ledger::chain::Chain;
 use ledger::entry::Entry;
 use ledger::event::{AuditRecord, Held};
@@ -12,7 +13,6 @@ use store::audit::ControlChain;
 use store::{AuditStore, StoreError};
 
 use super::*;
-use crate::clock::{Clock as _, ManualClock};
 use crate::journal::writer::WriterOptions;
 
 #[derive(Default)]

@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
+use clock::{Clock as _, ManualClock};
 
 use super::*;
-use crate::clock::{Clock as _, ManualClock};
 
 /// How often a word was seen in a cluster.
 #[derive(Clone, Debug)]
@@ -202,7 +202,7 @@ async fn a_gate_that_cannot_write_its_first_mark_does_not_begin() {
         gather: Duration::from_secs(1),
         most_bytes: PLENTY,
         gate: "host/1".into(),
-        clock: Arc::new(crate::clock::SystemClock),
+        clock: Arc::new(clock::SystemClock),
     };
     assert!(Tally::start(sink, terms).await.is_err());
 }

@@ -22,6 +22,7 @@ use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
 use policy::rbac::grant::Origin;
 use policy::span;
+use policy::text::is_line;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use store::access_requests::{AccessRequest, Added, Approval, Approved, Edit, NewApproval, RequestState};
@@ -33,7 +34,6 @@ use super::authority::holdings::{Holdings, Machine, Right, Until};
 use super::authority::{self, Powers, Refusal, Sentence, Weighed};
 use super::plan::Plan;
 use super::{AdminTable, PeopleError, State, Terms, impact_in_json};
-use crate::text::is_line;
 
 /// How long a request waits for its approvals.
 const OPEN_FOR: TimeDelta = TimeDelta::days(7);

@@ -6,13 +6,20 @@
 //!                                                      \-> access has changed since: worked out again
 //! ```
 
+#![forbid(unsafe_code)]
+
+pub mod alerts;
 pub mod apart;
 pub mod authority;
 pub mod backfill;
+pub mod break_glass;
 pub mod held;
+pub mod passkeys;
 pub mod plan;
 pub mod record;
+pub mod registry;
 pub mod requests;
+pub mod reviews;
 mod state;
 
 use std::collections::BTreeMap;
@@ -29,7 +36,7 @@ use workbench::impact::{Granted, Impact, Population, Switches, impact, impact_of
 
 pub use self::plan::{Plan, Terms};
 pub use self::state::{AdminTable, State};
-use crate::facts::registry::{Registry, RegistryError};
+use crate::registry::{Registry, RegistryError};
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +141,7 @@ pub async fn change_with(
 
 /// Applies a plan with further notes and the answer to the request's key, in one transaction; `false` where access has changed since the state was read, and
 /// nothing was done.
-pub(crate) async fn apply_with(
+pub async fn apply_with(
     store: &SharedStore,
     notary: &Notary,
     state: &State,

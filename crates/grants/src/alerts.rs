@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use clock::SharedClock;
 use futures::future::join_all;
 use metrics::{counter, gauge};
 use store::alerts::{NewAlert, OutboxState};
@@ -21,8 +22,6 @@ use store::jobs::TimedWork;
 use store::{SharedStore, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
-
-use crate::clock::SharedClock;
 
 /// How long a delivery that one channel has accepted waits for the others: the caller is in an emergency.
 const OTHERS: Duration = Duration::from_millis(500);

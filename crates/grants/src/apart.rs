@@ -21,7 +21,7 @@ use workbench::impact::AccessChange;
 
 use super::plan::Plan;
 use super::state::State;
-use crate::facts::registry::Registry;
+use crate::registry::Registry;
 
 /// Routes that are named in one line.
 const MOST_NAMED: usize = 5;

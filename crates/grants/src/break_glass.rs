@@ -14,11 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use clock::SharedClock;
 use ledger::event::Way;
 use ledger::{AuditEvent, Notary};
 use policy::mapping::Mapping;
 use policy::rbac::break_glass::LONGEST;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use policy::text::is_line;
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::break_glass::{GlassStarted, NewGlass, StoredGlass};
@@ -27,12 +29,10 @@ use store::rbac_changes::{GlassSession, GrantRow, RbacChange, RbacWork};
 use store::{SharedStore, StoreError};
 
 use crate::alerts::{Alert, Alerts, NoChannel, Receipt};
-use crate::clock::SharedClock;
+use crate::apart::opened_by_session;
 use crate::passkeys::{Answer, Asking, Challenge, PasskeyError, Passkeys, Purpose, sha256};
-use crate::people::apart::opened_by_session;
-use crate::people::record::{ActorKind, customers_events_of};
-use crate::people::{By, PeopleError, State};
-use crate::text::is_line;
+use crate::record::{ActorKind, customers_events_of};
+use crate::{By, PeopleError, State};
 
 /// The shortest reason, in characters without white space around it.
 const SHORTEST_REASON: usize = 20;
@@ -402,7 +402,7 @@ impl BreakGlass {
 
 /// Ends a session before its time. An admin must be its holder, or one who could start one; an operator may always.
 ///
-/// Returns when it is committed; no gate acts on it any more after a barrier ([`crate::freshness::barrier`]).
+/// Returns when it is committed; no gate acts on it any more after a barrier (`freshness::barrier`).
 ///
 /// # Errors
 ///

@@ -25,9 +25,9 @@ use store::rbac_changes::{RbacChange, TicketEnd};
 use store::reviews::{Decision, Overdue, Review, ReviewItem};
 use store::{SharedStore, StoreError};
 
-use crate::facts::registry::{Registry, RegistryError};
-use crate::people::record::{ActorKind, customers_events};
-use crate::people::{self, AdminTable, By, PeopleError, Plan, Terms};
+use crate::record::{ActorKind, customers_events};
+use crate::registry::{Registry, RegistryError};
+use crate::{AdminTable, By, PeopleError, Plan, Terms};
 
 /// How far back use is looked for, if the decision log goes back as far.
 const USE: TimeDelta = TimeDelta::days(400);
@@ -282,7 +282,7 @@ async fn end(
     // Whoever is gone can still lose a grant.
     let terms = Terms { admins: AdminTable::Gate, unknown_admins: true };
     let further = |plan: &Plan| customers_events(notary, plan, by, ActorKind::System, None);
-    people::change_with(store, notary, &[change], terms, by, further).await?;
+    crate::change_with(store, notary, &[change], terms, by, further).await?;
     Ok(())
 }
 

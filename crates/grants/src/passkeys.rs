@@ -16,6 +16,9 @@ use ledger::{AuditEvent, Notary};
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::rbac::Standing;
+use policy::text::is_line;
+use rand::TryRngCore as _;
+use rand::rngs::OsRng;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,9 +31,6 @@ use webauthn_rs::prelude::{
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 use zeroize::Zeroizing;
-
-use crate::random::one_time_code;
-use crate::text::is_line;
 
 /// How long a challenge waits for its answer.
 const ANSWER_TIME: TimeDelta = TimeDelta::seconds(60);
@@ -522,6 +522,28 @@ fn word_of(error: &WebauthnError) -> &'static str {
         WebauthnError::AuthenticationFailure => "bad_signature",
         _ => "malformed",
     }
+}
+
+/// The characters of a code: none is taken for another when it is read aloud or typed.
+const OF_CODES: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+
+/// A new one-time code of 120 random bits, in groups of four characters. It is printed once and wiped when dropped.
+///
+/// # Errors
+///
+/// The operating system gave no randomness.
+fn one_time_code() -> Result<Zeroizing<String>, rand::rand_core::OsError> {
+    let mut bytes = Zeroizing::new([0_u8; 24]);
+    OsRng.try_fill_bytes(bytes.as_mut())?;
+    let mut code = Zeroizing::new(String::with_capacity(30));
+    for (place, byte) in bytes.iter().enumerate() {
+        if place > 0 && place % 4 == 0 {
+            code.push('-');
+        }
+        // 256 is a multiple of 32, so each character is as likely as any other.
+        code.push(char::from(OF_CODES[usize::from(byte % 32)]));
+    }
+    Ok(code)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::PeopleError;
 use super::authority::holdings::Grants;
 use super::authority::{Powers, Weighed};
 use super::state::{AdminTable, State};
-use crate::facts::registry::Registry;
+use crate::registry::Registry;
 
 /// What else is allowed.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,7 @@ use store::{SharedStore, StoreError};
 
 use super::PeopleError;
 use super::authority::holdings::{Machine, Until};
-use crate::facts::registry::Registry;
+use crate::registry::Registry;
 
 /// Who owns the table of admins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
