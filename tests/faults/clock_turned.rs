@@ -1,7 +1,7 @@
 //! The machine's clock turned while the gate runs, by an hour and by a day, both ways: what has ended by true time never
 //! lives again; what a wrong clock has ended does, once the clock was put right and has stayed so, without a restart.
 //!
-//! What no test's time is long enough for, hours and turns by the thousand, is in `src/clock/steady/tests.rs`.
+//! What no test's time is long enough for, hours and turns by the thousand, is in `crates/clock/src/steady/tests.rs`.
 //!
 //! libfaketime turns the clock for the gate alone. Monotonic time is left as it is: a clock that is set does not change
 //! that either.
