@@ -74,12 +74,8 @@ def section_of_readme(heading: str) -> str:
 
 def quickstart() -> str:
     """How to try the gate without an app, and README's first hour."""
-    own = section_of_readme("Put it in front of your own app").partition("\n| command |")[0]
-    return f"# Quickstart\n\n## Without an app\n{section_of_readme('Try it')}\n## In front of your own app\n{own}\n"
-
-
-def mapping() -> str:
-    return f"# The mapping: routes.toml\n{section_of_readme('routes.toml')}\n"
+    return (f"# Quickstart\n\n## Without an app\n{section_of_readme('Try it')}\n"
+            f"## In front of your own app\n{section_of_readme('Put it in front of your own app')}\n")
 
 
 # --- reference ---
@@ -257,7 +253,6 @@ def metrics() -> str:
 
 REFERENCE = {
     "reference/commands.md": commands,
-    "reference/mapping.md": mapping,
     "reference/settings.md": settings,
     "reference/findings.md": findings,
     "reference/metrics.md": metrics,

@@ -1,4 +1,4 @@
-//! What a request pays on its way, step by step. `make bench` prints it; the README's table comes from here.
+//! What a request pays on its way, step by step. `make bench` prints it; the table of docs/performance.md comes from here.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot do")]
 

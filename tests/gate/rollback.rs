@@ -18,7 +18,7 @@ fn v2(mapping: &str) -> String {
     mapping.replace("C = \"legacy\"", "C = \"v2\"")
 }
 
-/// Replaces a file as the README says: in one step.
+/// Replaces a file as docs/mapping.md has it: in one step.
 fn put(gate: &Gate, mapping: &str) {
     let file = gate.mapping_file();
     std::fs::write(file.with_extension("new"), mapping).expect("a new file");

@@ -1,8 +1,8 @@
-//! Request bodies, and how a row's rules read them (README, `when`; cutover design, AMBIGUOUS-4).
+//! Request bodies, and how a row's rules read them (docs/mapping.md, `when`; cutover design, AMBIGUOUS-4).
 //!
 //! A body meets a rule when the field is what the rule names. "V2 denies a body that the rules cannot read, and a request
 //! without one: not the type, a field that is not there or given twice, a number in another than its shortest spelling"
-//! (README); an OPTIONS request is never read (docs/workbench.md, "Kinds of body"). "Texts are compared as they are", a
+//! (docs/mapping.md); an OPTIONS request is never read (docs/workbench.md, "Kinds of body"). "Texts are compared as they are", a
 //! number by its only spelling, and what a comparison of texts could get wrong is unreadable: to Python `1` and `true`
 //! are one (docs/decisions/0020). Where the documents are silent: `true` and `false` are compared by their names,
 //! and what has no one value (null, a list, an object) cannot be read as the rule needs.

@@ -147,7 +147,7 @@ fn decide_plain(facts: &Facts<'_>, caller: &Caller, request: &Request, found: Fo
     let Some(number) = found.row() else { return unmapped(facts, caller) };
     let row = facts.mapping.rows()[number];
     match &row.kind {
-        Kind::Gone => Said::is(Ending::Gone, "README, What a caller gets: the route was deleted"),
+        Kind::Gone => Said::is(Ending::Gone, "docs/requests.md, What a caller gets: the route was deleted"),
         Kind::Public => Said::is(Ending::Forwarded, "product, routes.toml: public"),
         Kind::Upstream => Said::is(Ending::Forwarded, "cutover design I-4: already ported"),
         Kind::Machine if caller.authorization.is_some() || caller.signature => {
@@ -189,7 +189,7 @@ fn unmapped(facts: &Facts<'_>, caller: &Caller) -> Said {
 
 fn stranger(row: &Row) -> Said {
     if row.is_api {
-        Said::is(Ending::Unauthorized, "README, routes.toml: unauthenticated = \"401\"")
+        Said::is(Ending::Unauthorized, "docs/mapping.md: unauthenticated = \"401\"")
     } else {
         Said::is(Ending::Login, "cutover design, section 7: unauthenticated request -> 302")
     }
@@ -282,7 +282,7 @@ pub fn ask_gates(
     if force == Force::V2 {
         return match v2(gated, &principal.holding, request) {
             Ok(()) => Said::is(Ending::Forwarded, "rbac-v2-design 3.4: the role is held"),
-            Err(reasons) => Said::denied(reasons, "rbac-v2-design 3.4; README, routes.toml: when"),
+            Err(reasons) => Said::denied(reasons, "rbac-v2-design 3.4; docs/mapping.md: when"),
         };
     }
     let legacy = legacy(gated, &principal.holding);

@@ -1,5 +1,5 @@
-//! Mappings as values, with every key that the format has, and the text of `routes.toml` that says the same (README,
-//! "routes.toml"; the head of the shipped routes.toml).
+//! Mappings as values, with every key that the format has, and the text of `routes.toml` that says the same
+//! (docs/mapping.md; the head of the shipped routes.toml).
 
 use std::fmt::Write as _;
 

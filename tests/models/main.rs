@@ -1,7 +1,7 @@
 //! Models written from the documents and not from the code, compared with running gates.
 //!
 //! One model says what somebody holds (section 3.4 of the RBAC V2 design), one the outcome of a request (the cutover
-//! design, README, docs/decisions). Random people in a real database, random mappings with every key of the
+//! design, docs/, docs/decisions). Random people in a real database, random mappings with every key of the
 //! format and random requests are put to two real gates, one with a mapping and one with the mapping that takes its place:
 //! each answer must be the model's, and `explain`, `replay`, `verify` and `diff` must say what the gates answered.
 //! `diff` is worked out by brute force: every request to both gates shows who gained what.

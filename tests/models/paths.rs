@@ -2,8 +2,8 @@
 //!
 //! "Static before dynamic, backtracking, method fall-through, HEAD as GET, strict slashes" (product, "The life of a
 //! request"); "missing trailing slash: 308, before any dynamic sibling, for every method" (request firewall, "Seen");
-//! a prefix row "covers what no exact row does" (README), the longest first. `make prove` compares the matcher itself
-//! with Werkzeug; here it only has to say which row is asked.
+//! a prefix row "covers every path below it that has no exact row" (docs/mapping.md), the longest first. `make prove`
+//! compares the matcher itself with Werkzeug; here it only has to say which row is asked.
 
 use std::cmp::Reverse;
 
@@ -253,7 +253,7 @@ impl Search<'_> {
 }
 
 impl Methods {
-    /// Whether a request with this method is this row's: HEAD goes with GET, OPTIONS with every row (README,
+    /// Whether a request with this method is this row's: HEAD goes with GET, OPTIONS with every row (routes.toml,
     /// docs/decisions).
     pub fn serve(&self, method: &str) -> bool {
         match self {
