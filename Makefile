@@ -131,12 +131,12 @@ bench-peers bench-quick:
 	$(CARGO) build $(AS_SHIPPED) --release
 	.venv/bin/python tests/bench/compare $(if $(filter bench-quick,$@),--quick)
 
-## How the cost grows with connections, rows, principals, logins, gates and cores, and a simulation of what is larger: bench/growth.json,
-## and the tables of docs/growth.md
+## How the cost grows with connections, rows, principals, logins, gates and cores, and a simulation of larger systems:
+## target/bench/growth.md and growth.json. Needs an idle machine
 bench-growth:
 	@tests/setup.sh bench
 	$(CARGO) build $(AS_SHIPPED) --release
-	.venv/bin/python tests/bench/growth --write docs/growth.md
+	.venv/bin/python tests/bench/growth
 
 ## Eleven fuzz targets under libFuzzer, each for SECONDS (60); `make test` has a short run without it
 fuzz:

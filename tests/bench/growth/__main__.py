@@ -1,13 +1,13 @@
 """How what the gate costs grows: `make bench-growth`.
 
-    .venv/bin/python tests/bench/growth [--parts connections,rows,...] [--seconds 2] [--rounds 3] [--write docs/growth.md]
+    .venv/bin/python tests/bench/growth [--parts connections,rows,...] [--seconds 2] [--rounds 3]
 
 Each part starts its own gates and changes one thing: connections, rows of the mapping, principals, logins a second, gates on one
 database, cores. Load, upstream and Postgres have core 0, gates have core 1 (both, in the part `cores`). Where two are compared,
 they take turns. A figure is the median of the rounds; a round with another answer than the expected one is thrown away.
 
-`bench/growth.json` gets what was measured, with the costs that the simulation needs; parts that were not run stay as they were.
-`--write` puts the tables into a page, and those of the simulation by these costs.
+`target/bench/growth.json` gets the figures, with the costs that the simulation needs; parts that were not run stay as they were.
+`growth.md` beside it has the tables of all parts, and those of the simulation by these costs.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ import parts  # noqa: E402
 import simulate  # noqa: E402
 from peers import GATE  # noqa: E402
 from scene import ROOT  # noqa: E402
-from tables import rewrite  # noqa: E402
+from tables import report  # noqa: E402
 
-OUT = ROOT / "bench" / "growth.json"
+OUT = ROOT / "target" / "bench" / "growth.json"
 NEEDS = {"wrk": "wrk", "taskset": "util-linux", "/usr/sbin/nginx": "nginx-light"}
 
 
@@ -51,7 +51,6 @@ def main() -> int:
     parser.add_argument("--parts", default=",".join(parts.PARTS))
     parser.add_argument("--seconds", type=float, default=2, help="of one round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", type=Path, help="a page whose tables are replaced")
     options = parser.parse_args()
     wanted = options.parts.split(",")
     if unknown := [name for name in wanted if name not in parts.PARTS]:
@@ -68,25 +67,22 @@ def main() -> int:
     os.environ.pop("TEST_DATABASE_URL", None)
     known: dict[str, Any] = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {"figures": {}}
     figures = known["figures"]
-    made: dict[str, str] = {}
     began = time.monotonic()
     for name in wanted:
         print(f"# {name}", file=sys.stderr, flush=True)
         part = parts.PARTS[name]
         figures[name] = {**part.measure(options.seconds, options.rounds), "load_average": os.getloadavg()[0]}
-        made[name] = part.table(figures[name])
-        print(f"\n{name}\n\n{made[name]}", flush=True)
+        print(f"\n{name}\n\n{part.table(figures[name])}", flush=True)
     print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)
     known |= {"gate": parts.version(), "cpu": parts.processor(), "costs": costs(figures)}
-    OUT.parent.mkdir(exist_ok=True)
+    OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-    if options.write:
-        # What was measured before as well: a page has the tables of one file.
-        made = {name: parts.PARTS[name].table(measured) for name, measured in figures.items()}
-        made |= {name: make(simulate.Costs.of(known["costs"]), 1) for name, make in simulate.TABLES.items()}
-        made["costs"] = simulate.shown(simulate.Costs.of(known["costs"]))
-        made["made"] = parts.made(known)
-        options.write.write_text(rewrite(options.write.read_text(encoding="utf-8"), made), encoding="utf-8")
+    # Parts that were measured before as well: the report has the tables of one file.
+    made = {"made": parts.made(known)}
+    made |= {name: parts.PARTS[name].table(measured) for name, measured in figures.items()}
+    made["costs"] = simulate.shown(simulate.Costs.of(known["costs"]))
+    made |= {name: make(simulate.Costs.of(known["costs"]), 1) for name, make in simulate.TABLES.items()}
+    OUT.with_suffix(".md").write_text(report(made), encoding="utf-8")
     return 0
 
 

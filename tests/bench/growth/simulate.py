@@ -1,6 +1,6 @@
 """What is larger than a test machine, simulated with the costs that were measured on one.
 
-    python tests/bench/growth/simulate.py [--costs bench/growth.json] [--seed 1] [--write docs/growth.md]
+    python tests/bench/growth/simulate.py [--costs target/bench/growth.json] [--seed 1]
 
 A discrete-event simulation: a database with some cores, gates at some distance from it, requests at random. Strict gates read
 as `src/freshness/shared_read.rs` does: one read at a time, shared by all that waited when it began. Push gates renew, read and
@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from tables import markdown, rewrite  # noqa: E402
+from tables import markdown  # noqa: E402
 
 MICROSECOND, MILLISECOND = 1e-6, 1e-3
 # Of `src/freshness/keeper.rs`.
@@ -484,16 +484,12 @@ TABLES: dict[str, Callable[[Costs, int], str]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/bench/growth/simulate.py")
-    parser.add_argument("--costs", type=Path, help="bench/growth.json: costs as they were measured")
+    parser.add_argument("--costs", type=Path, help="target/bench/growth.json: costs as they were measured")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", type=Path, help="a page whose tables are replaced")
     options = parser.parse_args()
     costs = Costs.of(json.loads(options.costs.read_text(encoding="utf-8"))["costs"]) if options.costs else Costs()
-    made = {name: make(costs, options.seed) for name, make in TABLES.items()}
-    for name, text in made.items():
-        print(f"\n{name}\n\n{text}")
-    if options.write:
-        options.write.write_text(rewrite(options.write.read_text(encoding="utf-8"), made), encoding="utf-8")
+    for name, make in TABLES.items():
+        print(f"\n{name}\n\n{make(costs, options.seed)}")
     return 0
 
 

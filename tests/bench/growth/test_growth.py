@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import parts  # noqa: E402
 import simulate  # noqa: E402
 from simulate import Clock, Costs, Statement, Station, StrictGate, World, poisson, share  # noqa: E402
-from tables import markdown, rewrite  # noqa: E402
+from tables import markdown, report  # noqa: E402
 
 
 class Theory(unittest.TestCase):
@@ -166,10 +166,6 @@ class Page(unittest.TestCase):
             known = {"gate": "console-gate 1", "cpu": "one", "figures": {"a": {"load_average": 1.0}, "b": {"load_average": load}}}
             self.assertEqual("busy" in parts.made(known), says)
 
-    def test_it_has_a_place_for_each_table(self) -> None:
-        page = (Path(__file__).resolve().parents[3] / "docs" / "growth.md").read_text(encoding="utf-8")
-        rewrite(page, dict.fromkeys([*parts.PARTS, *simulate.TABLES, "costs", "made"], "text"))
-
 
 class Runs(unittest.TestCase):
     def test_the_same_seed_gives_the_same_figures(self) -> None:
@@ -182,23 +178,13 @@ class Runs(unittest.TestCase):
 
 
 class Tables(unittest.TestCase):
-    PAGE = "before\n<!-- growth:a -->\nold\n<!-- /growth -->\nbetween\n<!-- growth:b -->\n<!-- /growth -->\nafter\n"
-
     def test_a_table(self) -> None:
         self.assertEqual(markdown(["", "x"], [["y", 1]]), "|  | x |\n|---|---|\n| y | 1 |")
         with self.assertRaises(ValueError):
             markdown(["", "x"], [["y"]])
 
-    def test_what_was_made_takes_its_place_and_nothing_else(self) -> None:
-        once = rewrite(self.PAGE, {"a": "new \\1"})
-        self.assertEqual(once, self.PAGE.replace("\nold\n", "\n\nnew \\1\n\n"))
-        self.assertEqual(rewrite(once, {"a": "new \\1"}), once)
-        self.assertIn("between", rewrite(self.PAGE, {"a": "1", "b": "2"}))
-
-    def test_a_table_without_a_place_is_an_error(self) -> None:
-        for page in (self.PAGE, self.PAGE * 2):
-            with self.assertRaises(ValueError):
-                rewrite(page, {"c" if page == self.PAGE else "a": "1"})
+    def test_a_report_has_a_heading_for_each_table(self) -> None:
+        self.assertEqual(report({"a": "one", "b": "two"}), "# How it grows: one run\n\n## a\n\none\n\n## b\n\ntwo\n")
 
 
 if __name__ == "__main__":
