@@ -79,9 +79,10 @@ prove:
 	$(CARGO) build --locked --release --example route_table
 	$(DIFFERENTIAL) --matcher target/release/examples/route_table --pairs 10000000
 
-## Formatting and lints
+## Formatting, lints, and the idioms that the project's English does without
 lint:
 	$(CARGO) fmt --check
+	python3 tests/lint/words.py
 	$(CARGO) clippy --locked --all-targets --features jemalloc -- -D warnings
 
 ## Models written from the documents, and each report, against running gates, optimised: 100,000 pairs of request and caller; `make
