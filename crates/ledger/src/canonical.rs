@@ -4,7 +4,7 @@
 //! It differs in one point: numbers are integers only, and written whole. Two databases have to give back the value
 //! that went in: Postgres keeps `jsonb` numbers as decimals, SQLite keeps the text, and a float could come back
 //! spelled in another way. [`super::storable`] turns floats into text before a record is sealed; one that is met here
-//! all the same (somebody changed the row) is written as it is spelled, which no sealed row ever was.
+//! all the same (the row was changed by hand) is written as it is spelled, which no sealed row ever was.
 //!
 //! ```text
 //! {"actor_kind":"admin","event_type":"access_denied","id":"0198...","occurred_at":"2026-11-21T04:41:45.000000Z",

@@ -10,7 +10,7 @@
 //!   mac n = HMAC-SHA-256(key, prefix | chain | n | mac n-1 | content hash n)
 //! ```
 //!
-//! Without the key, nobody can change, remove or insert a row without a mac that no longer follows. What the chain
+//! Without the key, a row cannot be changed, removed or inserted without a mac that no longer follows. What the chain
 //! alone cannot show is a cut tail: the rows that are left are a chain as well. For that there are
 //! [checkpoints](super::checkpoint), and every new chain's first row names the heads of the others.
 //!
@@ -20,7 +20,7 @@
 //! # Erasure
 //!
 //! The personal values of a row, and its salt, can be blanked, with `erased_by` naming the `admin_erased` event.
-//! The digest stays and so the row still verifies; without the 16 random bytes of the salt nobody can try values
+//! The digest stays and so the row still verifies; without the 16 random bytes of the salt, values cannot be tried
 //! against the digest.
 
 use rand::RngCore as _;

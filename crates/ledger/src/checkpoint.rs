@@ -114,7 +114,7 @@ impl Checkpoint {
         if !bool::from(right.ct_eq(&given)) {
             return Err(CheckpointError::Signature);
         }
-        // What is signed was made here, so this does not fail; a head of no rows proves nothing.
+        // The signed head was made here, so this does not fail; a head of no rows proves nothing.
         let mac = hexadecimal::decode(&self.mac).ok_or(CheckpointError::Malformed)?;
         Ok((&self.chain, Head { sequence: self.sequence, mac }))
     }

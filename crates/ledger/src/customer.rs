@@ -72,7 +72,7 @@ impl CustomerEvent {
         self.occurred_at = self.occurred_at.trunc_subsecs(6);
     }
 
-    /// SHA-256 of the salt and who acted, in hexadecimal. Without the salt, which erasure takes, nobody can try actors
+    /// SHA-256 of the salt and the actor, in hexadecimal. Without the salt, which erasure takes, actors cannot be tried
     /// against it.
     fn personal_digest(&self) -> String {
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! A row of the audit, with what belongs to it: what is written, spooled and replayed as one.
+//! A row of the audit, with what belongs to it: the unit that is written, spooled and replayed.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

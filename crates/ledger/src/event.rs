@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub enum AuditEvent {
     /// A 403.
     AccessDenied(Box<AccessDenied>),
-    /// Further 403s that say the same as one that is recorded already, on a path that no row covers. Nobody is named
+    /// Further 403s that repeat one that is recorded already, on a path that no row covers. No principal is named
     /// here: `first` is the row that does, so that an erasure of that row erases this.
     DenialsRepeated {
         first: uuid::Uuid,
@@ -29,7 +29,7 @@ pub enum AuditEvent {
     MappingActivated { sha256: MappingSha256, previous: Option<MappingSha256>, trigger: &'static str },
     /// A mapping file was refused; the running one stayed.
     MappingRefused { sha256: MappingSha256, running: Option<MappingSha256>, diagnostics: String },
-    /// A mapping took effect that flips a cluster to V2 before its time, because it says why.
+    /// A mapping took effect that flips a cluster to V2 before its time, because it gives a reason.
     OrderOverridden {
         sha256: MappingSha256,
         cluster: String,
@@ -45,17 +45,17 @@ pub enum AuditEvent {
     TokenCreated { id: String, name: String, groups: Vec<String>, rotated: bool, by: String },
     /// A machine token was revoked.
     TokenRevoked { name: String, by: String },
-    /// What admins, groups or roles hold was changed. Whom it concerns is in the `grant_recorded` rows that `grants` names; so
+    /// What admins, groups or roles hold was changed. The admins concerned are in the `grant_recorded` rows that `grants` names; so
     /// is the reason, where there are any.
     RbacChanged { changes: Value, grants: Vec<String>, reason: Option<String>, way: Way, by: String },
-    /// A row of `rbac_grants_audit`, whole: what was granted to whom, or ended.
+    /// A row of `rbac_grants_audit`, whole: a grant with its holder, or the end of one.
     GrantRecorded(Box<GrantRecorded>),
     /// A request for access went one step on: `requested`, `approved`, `denied`, `withdrawn`.
     AccessRequest {
         request: String,
         step: &'static str,
         group: String,
-        /// The admin whom it is for.
+        /// The admin that it is for.
         about: String,
         reason: Option<String>,
         detail: Value,
@@ -87,7 +87,7 @@ pub enum AuditEvent {
     AccessReview {
         review: String,
         step: &'static str,
-        /// The admin whom an item is about.
+        /// The admin that an item is about.
         about: Option<String>,
         reason: Option<String>,
         detail: Value,
@@ -127,7 +127,7 @@ pub enum AuditEvent {
     AdminErased { rows: u64, customer_rows: u64, by: String },
 }
 
-/// Where a chain ended when somebody looked.
+/// Where a chain ended when it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainHead {
@@ -187,7 +187,7 @@ pub struct BreakGlassUsed {
 pub enum Way {
     Api,
     Command,
-    /// The gate itself: a ticket that was closed, a session that is over, a review that nobody decided.
+    /// The gate itself: a ticket that was closed, a session that is over, a review that was left undecided.
     Gate,
 }
 
@@ -244,7 +244,7 @@ pub struct AuditRecord {
     pub occurred_at: DateTime<Utc>,
     pub actor_kind: Text,
     pub actor_id: Option<String>,
-    /// Whom it is about, where that is not the actor alone.
+    /// The subject, where that is not the actor alone.
     pub subject_id: Option<String>,
     pub session_id: Option<String>,
     pub request_id: Option<String>,
@@ -258,7 +258,7 @@ pub struct AuditRecord {
     pub mapping_sha256: Option<String>,
     pub epoch: Option<i64>,
     pub detail: Option<Value>,
-    /// What somebody has written about a person: a reason, a comment. It goes with the person.
+    /// Text that a person wrote about a person: a reason, a comment. It goes with the person.
     pub note: Option<String>,
 }
 
@@ -267,7 +267,7 @@ impl AuditRecord {
         AuditRecord {
             id: uuid::Uuid::now_v7(),
             event_type: event_type.into(),
-            // Both databases keep microseconds; what is hashed or compared later must be what is stored.
+            // Both databases keep microseconds; the value that is hashed or compared later must be the stored one.
             occurred_at: now.trunc_subsecs(6),
             actor_kind: actor_kind.into(),
             actor_id: None,
@@ -456,7 +456,7 @@ impl AuditEvent {
                 AuditRecord::by_operator("migration_applied", now, by, detail)
             }
             AuditEvent::ChainStarted { heads } => {
-                // The caller gives the newest first, so that what is too many is what is oldest.
+                // The caller gives the newest first, so that the oldest are cut.
                 let named: Vec<_> = heads.into_iter().take(NAMED_HEADS).collect();
                 AuditRecord {
                     detail: Some(json!({ "heads": named })),

@@ -159,14 +159,14 @@ impl Key {
         &self.id
     }
 
-    /// What tells this key from another one, whatever their ids: the beginning of an HMAC by the key, in hexadecimal. It says
+    /// Tells this key from another one, whatever their ids: the beginning of an HMAC by the key, in hexadecimal. It reveals
     /// nothing of the key, and is the HMAC of no row.
     pub fn fingerprint(&self) -> String {
         hexadecimal::encode(&self.mac(&[FINGERPRINT_PREFIX]))[..16].to_owned()
     }
 
     /// How the audit names a login session: the beginning of an HMAC of its id, in hexadecimal. Ids may open sessions, and short
-    /// ones can be guessed; this opens none, and nobody without the key can try ids against it.
+    /// ones can be guessed; this opens none, and ids cannot be tried against it without the key.
     pub fn session_name(&self, id: &str) -> String {
         hexadecimal::encode(&self.mac(&[SESSION_PREFIX, id.as_bytes()]))[..32].to_owned()
     }

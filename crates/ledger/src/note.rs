@@ -59,7 +59,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// What is recorded.
+    /// The audit record.
     pub fn record(&self) -> &AuditRecord {
         &self.record
     }

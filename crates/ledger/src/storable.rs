@@ -1,6 +1,6 @@
 //! A record as both databases give it back.
 //!
-//! What is sealed must be what is read, so whatever a database would refuse or change is changed here, before sealing:
+//! The sealed record must be the one that is read, so whatever a database would refuse or change is changed here, before sealing:
 //!
 //! | what | becomes | because |
 //! |---|---|---|
@@ -109,7 +109,7 @@ mod tests {
 
     fn record() -> AuditRecord {
         let now = "2026-11-21T04:41:45.123456789Z".parse().unwrap();
-        let (migrations, by) = (Vec::new(), "somebody".to_owned());
+        let (migrations, by) = (Vec::new(), "operator".to_owned());
         AuditEvent::MigrationApplied { migrations, unsealed: None, by }.into_record(now)
     }
 

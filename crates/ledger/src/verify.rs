@@ -71,7 +71,7 @@ pub struct StoredRow {
 pub struct Fault {
     /// The chain, if it is about one.
     pub chain: Option<String>,
-    /// As stored; for what is missing, as it must have been. The first of them, if there are several.
+    /// As stored; of a missing row, as it must have been. The first of them, if there are several.
     pub sequence: Option<i64>,
     /// The last of them.
     pub last: Option<i64>,
@@ -93,7 +93,7 @@ impl Fault {
     }
 }
 
-/// What is wrong.
+/// The kinds of finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Kind {
@@ -105,12 +105,12 @@ pub enum Kind {
     Inserted,
     /// Rows `sequence` to `last` carry other numbers than they were sealed with; the first belongs there.
     Reordered { belongs_at: i64 },
-    /// The chain had rows up to `head`, says `witness`, and now ends before `sequence`.
+    /// The chain had rows up to `head` according to `witness`, and now ends before `sequence`.
     Cut { head: i64, witness: String },
-    /// `gate_audit_control`, where commands read the end of their chain, says another one than the rows: its row is
+    /// `gate_audit_control`, where commands read the end of their chain, names another one than the rows: its row is
     /// gone or no head (`None`), names another MAC than the last row's, or was set back.
     ControlHead { says: Option<i64> },
-    /// The chain is in order, but the row had another mac, says the witness: it was sealed again.
+    /// The chain is in order, but the row had another mac according to the witness: it was sealed again.
     Rewritten { witness: String },
     /// The row has no link.
     Unsealed,
@@ -202,7 +202,7 @@ struct Current {
     witnesses: Witnesses,
 }
 
-/// Takes rows one by one and reports what is wrong as soon as it is known.
+/// Takes rows one by one and reports each finding as soon as it is known.
 pub struct Verifier<F> {
     keys: KeyRing,
     report: F,
@@ -235,7 +235,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         }
     }
 
-    /// Takes what `gate_audit_control` says, before the first row and as of the same moment; `None`: its row is gone.
+    /// Takes the head in `gate_audit_control`, before the first row and as of the same moment; `None`: its row is gone.
     pub fn control_head(&mut self, said: Option<&ChainHead>) {
         match said.and_then(control_head) {
             Some(head) => self.claims.control_head(head),
@@ -320,7 +320,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         }
     }
 
-    /// The row is as it was sealed, and what it says counts.
+    /// The row is as it was sealed, and its content counts.
     fn accept(&mut self, row: LinkedRow, place: i64) {
         let Some(current) = &mut self.current else { return };
         let Some(mac) = row.mac else { return };
@@ -416,10 +416,10 @@ impl<F: FnMut(Fault)> Verifier<F> {
         (self.report)(Fault { chain, sequence, last, row, ..Fault::of(kind) });
     }
 
-    fn find_control_head(&mut self, says: Option<i64>) {
+    fn find_control_head(&mut self, stated: Option<i64>) {
         self.summary.findings += 1;
-        let kind = Kind::ControlHead { says };
-        (self.report)(Fault { chain: Some(CONTROL.to_owned()), sequence: says, ..Fault::of(kind) });
+        let kind = Kind::ControlHead { says: stated };
+        (self.report)(Fault { chain: Some(CONTROL.to_owned()), sequence: stated, ..Fault::of(kind) });
     }
 }
 

@@ -23,7 +23,7 @@ pub fn reset_on_close(number: RawFd) -> io::Result<()> {
     with_socket(number, |socket| socket.set_linger(Some(Duration::ZERO)))
 }
 
-/// Lets what is written be sent at once (`TCP_NODELAY`) over each TCP connection of this process to that port of another end,
+/// Has data sent at once (`TCP_NODELAY`) over each TCP connection of this process to that port of another end,
 /// and returns over how many it was not.
 ///
 /// Otherwise a small write waits until the one before it is acknowledged, which its receiver may put off for 40 ms
@@ -52,7 +52,7 @@ pub fn send_at_once(port: u16) -> io::Result<usize> {
 
 #[expect(unsafe_code, reason = "nothing safe makes a socket of a number")]
 fn with_socket<T>(number: RawFd, call: impl FnOnce(&SockRef<'_>) -> io::Result<T>) -> io::Result<T> {
-    // SAFETY: the number is used for this one call and closed by nobody here. If it were another socket's by now, that one
+    // SAFETY: the number is used for this one call and not closed here. If it were another socket's by now, that one
     // would have the option; no memory depends on it.
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
     call(&SockRef::from(&descriptor))

@@ -39,7 +39,7 @@ pub(super) type Witnesses = BTreeMap<i64, Vec<(Mac, Witness)>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    /// What is known of chains that were not read yet.
+    /// Witnesses of chains that were not read yet.
     known: HashMap<String, Witnesses>,
     /// The farthest head of each chain that anybody names.
     farthest: BTreeMap<String, (i64, Witness)>,
@@ -49,11 +49,11 @@ pub(super) struct Claims {
     ends: HashMap<String, (i64, Mac)>,
     /// What was found about a chain after it was read.
     late: Vec<Fault>,
-    /// What `gate_audit_control` says.
+    /// The head in `gate_audit_control`.
     control: Option<Head>,
     /// How many rows, and customers' events, name an event as what erased them.
     erased: BTreeMap<String, (u64, u64)>,
-    /// How many an event says that it erased.
+    /// How many an event claims to have erased.
     erasures: BTreeMap<String, (u64, u64)>,
     /// How many rows of each table of grants had no sealed row when the sealing of grants began.
     unsealed: Option<BTreeMap<String, u64>>,
@@ -93,7 +93,7 @@ impl Claims {
         }
     }
 
-    /// What is known of a chain that is about to be read.
+    /// The witnesses of a chain that is about to be read.
     pub(super) fn witnesses(&mut self, chain: &str) -> Witnesses {
         self.known.remove(chain).unwrap_or_default()
     }
@@ -114,7 +114,7 @@ impl Claims {
         *self.found_unsealed.entry(table).or_default() += 1;
     }
 
-    /// Takes what a proven row says.
+    /// Takes the claims of a proven row.
     pub(super) fn said(&mut self, said: Said, row: &Uuid) {
         match said {
             Said::Nothing => {}
@@ -197,11 +197,11 @@ impl Claims {
         findings
     }
 
-    /// The rows of the commands' chain end where its head says.
+    /// Rows of the commands' chain beyond its recorded head.
     fn beyond_the_head(&self) -> Option<Fault> {
-        let says = self.control?.sequence;
+        let head = self.control?.sequence;
         let end = self.ends.get(CONTROL).map_or(0, |(end, _)| *end);
-        (end > says).then(|| about(CONTROL, end, Kind::ControlHead { says: Some(says) }))
+        (end > head).then(|| about(CONTROL, end, Kind::ControlHead { says: Some(head) }))
     }
 }
 

@@ -32,7 +32,7 @@ impl GrantTable {
     }
 }
 
-/// What a row says; `None` where its table has no such column, or nothing is there.
+/// The content of a row; `None` where its table has no such column, or nothing is there.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GrantContent {
     pub event: Option<String>,
@@ -64,7 +64,7 @@ pub struct StoredGrant {
     pub table: GrantTable,
     pub id: String,
     pub stored: Option<GrantContent>,
-    /// Whether the row says that the grant was ended before its time, and whether a sealed row does.
+    /// Whether the grant was ended before its time according to the row, and according to a sealed row.
     pub is_ended: bool,
     pub is_end_sealed: bool,
     pub sealed: Option<SealedGrant>,

@@ -18,7 +18,7 @@ pub(super) struct LinkedRow {
     pub(super) key_id: String,
     /// What the columns hash to.
     pub(super) own_hash: Mac,
-    /// What the row says that they hash to.
+    /// The hash that the row states.
     pub(super) said_hash: Option<Mac>,
     pub(super) mac: Option<Mac>,
     /// Whether the columns agree with the digests beside them.
@@ -26,7 +26,7 @@ pub(super) struct LinkedRow {
     pub(super) said: Said,
 }
 
-/// What a row says about other rows.
+/// A row's claims about other rows.
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
     Nothing,
@@ -80,7 +80,7 @@ impl LinkedRow {
     }
 
     /// Whether the row was sealed at `place` behind the row with the mac `previous`. The columns and the hash that the
-    /// row says are tried: either may have been changed, and the other may still prove the place.
+    /// row states are tried: either may have been changed, and the other may still prove the place.
     pub(super) fn follows(&self, keys: &KeyRing, chain: &str, place: i64, previous: &Mac) -> bool {
         let Some(mac) = &self.mac else { return false };
         self.macs_at(keys, chain, place, previous)
