@@ -286,7 +286,9 @@ fn sql_is_in_the_store_alone() {
 #[test]
 fn no_files_use_each_other_in_a_circle() {
     let mut circles = Vec::new();
-    for folder in ["src", "crates/store/src", "crates/grants/src"].into_iter().chain(PURE.map(|(_, folder)| folder)) {
+    for folder in
+        ["src", "crates/store/src", "crates/grants/src"].into_iter().chain(PURE.map(|(_, folder)| folder))
+    {
         let sources = sources(folder);
         let uses = uses(&sources);
         for start in uses.keys() {

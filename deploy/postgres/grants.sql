@@ -117,6 +117,8 @@ GRANT SELECT, INSERT
     ON rbac_roles TO :"role";
 GRANT SELECT, INSERT, UPDATE (revoked_at_utc, revoke_reason)
     ON rbac_ticket_grants TO :"role";
+GRANT SELECT
+    ON rbac_ticket_grants_archive TO :"role";
 GRANT SELECT, INSERT, DELETE
     ON rbac_user_groups TO :"role";
 GRANT SELECT, INSERT

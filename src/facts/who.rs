@@ -395,14 +395,10 @@ fn written(write: &StoredWrite, assumptions: &mut Assumptions) -> Option<Changed
     Some(Changed { at: write.at_utc, change, is_added: write.change == "added" })
 }
 
-/// What a command made.
+/// The edge that a command made. A membership has a sealed row of its own.
 fn changed(at: DateTime<Utc>, change: &RbacChange) -> Option<Changed> {
     let arc = |name: &String| Arc::from(name.as_str());
     let (change, is_added) = match change {
-        RbacChange::Join { admin, group } => (Change::Member { admin: arc(admin), group: arc(group) }, true),
-        RbacChange::Leave { admin, group } => {
-            (Change::Member { admin: arc(admin), group: arc(group) }, false)
-        }
         RbacChange::GrantRole { group, role } => {
             (Change::GroupRole { group: arc(group), role: arc(role) }, true)
         }
