@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{Database, Setup, World};
 
 const FUTURE: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-    SELECT 9000, 'from the future', success, checksum, 1 FROM _sqlx_migrations WHERE version = 200";
+    SELECT 9000, 'from the future', success, checksum, 1 FROM _sqlx_migrations WHERE version = 400";
 
 fn named(description: &str) -> String {
     format!("UPDATE _sqlx_migrations SET description = '{description}' WHERE version = 9000")
