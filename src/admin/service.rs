@@ -58,7 +58,7 @@ impl Services {
             None => Err(Problem::unauthorized()),
             Some(name) if self.names.contains(&name) => Ok(name),
             Some(token) => {
-                // No audit row: decisions/0183.
+                // No audit row: no access was decided.
                 tracing::warn!(token, "a service asked an endpoint whose setting does not list its token");
                 Err(Problem::forbidden("this token may not use this endpoint"))
             }

@@ -1,4 +1,4 @@
-//! What docs/access-requests.md, docs/tickets.md and the decisions 0095, 0096, 0105, 0110 and 0114 say, on plain values.
+//! What docs/access-requests.md, docs/tickets.md and the decisions 0095, 0096, 0105 and 0110 state, on plain values.
 //!
 //! Access is the union of the live grants; each has its origin, and nothing but its own end, or who ends it, ends it.
 
