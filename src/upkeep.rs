@@ -5,6 +5,8 @@
 //! - [`reminders`]: the holder of a grant hears that it ends soon.
 //! - [`retention`]: records past their period are deleted.
 //! - [`reviews`]: reviews of access open, and what nobody decides in time is decided.
+//!
+//! A row with a lease, not an advisory lock: a lock does not tell when the work was done last, and SQLite has none.
 
 pub mod glass_roles;
 pub mod reminders;

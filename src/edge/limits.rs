@@ -2,6 +2,8 @@
 //!
 //! A client is its address: that of the connection, or, behind the operator's own proxies, the one that these report.
 //! Of IPv6 it is the /64, because that is what one customer has.
+//!
+//! Requests without identity are unlimited unless set: a gate that does not know its proxies would take everyone for one client.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

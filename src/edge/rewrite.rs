@@ -3,6 +3,9 @@
 //! An application builds absolute addresses from the Host and the scheme that it sees. Where these are not the client's
 //! (a fixed `upstream.host`, or TLS that ends at the gate before an application without ProxyFix), a redirect would lead
 //! the browser away, for good if it is a 308.
+//!
+//! Without `upstream.host`, Console gets the host of the client, which `allowed_hosts` bounds: a fixed one broke redirects, and
+//! forms that compare the Referer.
 
 use std::borrow::Cow;
 

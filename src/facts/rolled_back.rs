@@ -1,4 +1,6 @@
 //! The rollback in force, and what a file contains of that which it took back.
+//!
+//! A silent gate counts as one that does not follow: one that lost its database cannot be told from one that stopped.
 
 use policy::diagnostic::Diagnostic;
 use policy::ids::MappingSha256;

@@ -1,4 +1,7 @@
 //! Rows that wait for Console's own audit table are delivered behind the answers.
+//!
+//! Console's table never delays a denial: the row is tried after a savepoint of the same transaction, and what is not taken
+//! waits as an id.
 
 use std::time::Duration;
 

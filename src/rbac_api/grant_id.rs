@@ -1,5 +1,7 @@
 //! Ids of grants. A membership without an end has no row of its own to be named by: its id says whose it is of which
 //! group, and is never stored.
+//!
+//! The same membership granted again has the same id; `rbac_grants_audit` has a row for each.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

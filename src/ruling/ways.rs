@@ -1,4 +1,7 @@
 //! What a person who reads one of the gate's pages can do next.
+//!
+//! A client chooses these by its fields, so they lead only to this site: the host is compared, and path and query alone are
+//! kept. The scheme is not compared: a proxy that ends TLS in front need not pass it on.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use policy::firewall::Request;

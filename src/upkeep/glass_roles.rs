@@ -7,6 +7,8 @@
 //! ```
 //!
 //! A snapshot is taken at both ends of a declared window too, so a change outside of it is never taken for a declared one.
+//!
+//! A nightly comparison alone could not tell whether a change of the day was inside a window.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

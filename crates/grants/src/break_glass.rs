@@ -8,6 +8,8 @@
 //!
 //! Who may have a session, and for how long, holds where access is read, whatever wrote the row
 //! ([`policy::rbac::break_glass`]). What is here is how the gate starts one, and what is kept of it.
+//!
+//! A request uses a session if it would be refused without it: recording every request would bury what the session was for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -6,6 +6,8 @@
 //! ```
 //!
 //! Each step is a sealed row. A grant is ended by the functions that every command ends it by, with their own records.
+//!
+//! The chain has a digest over items and decisions without ids of admins, so an erasure leaves it right.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -4,6 +4,8 @@
 //!
 //! Nothing is kept of an evaluation. Its id is a MAC over what was asked and until when that can be asked for, so any gate can
 //! tell whether a request is of the evaluation that it names.
+//!
+//! Off by default: a caller that may only ask questions may with it ask for others' access.
 
 use axum::Json;
 use axum::extract::{Path, State};

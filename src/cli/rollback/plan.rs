@@ -1,4 +1,6 @@
 //! What a rollback or a release would do at which gate.
+//!
+//! Where gates run different mappings there is no mapping before the running one, so `--to` is demanded.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -1,4 +1,6 @@
 //! The canary: a message to each channel now and then, so that a channel that is broken is known before it is needed.
+//!
+//! It is a real message, because a probe of the API proves less, and it is never sent again: a late one proves nothing.
 
 use std::time::Duration;
 

@@ -2,6 +2,8 @@
 //!
 //! A refusal shows that Console still decides beside the gate, so that V2 grants nothing there. Refusals block a
 //! cluster as unexplained drift does: for its quiet hours, and for an hour at least.
+//!
+//! A redirect to the login page counts too: `login_required` of Flask-Login and Django refuses by one.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::decision::LetInBy;
