@@ -2,6 +2,8 @@
 //!
 //! A service token, which is looked at before the body is; a rate for each of them, events that are known by their id,
 //! and rows in the same chain as the gate's own. An answer of 201 means that every event is durable.
+//!
+//! A membership concerns no customer, so its row has the tenant `platform`, which services must not use.
 
 mod event;
 

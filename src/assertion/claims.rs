@@ -1,4 +1,6 @@
 //! The claims of an assertion, written as JSON without an intermediate form: they are made for every request.
+//!
+//! `notify` follows from a role that the caller holds, by whatever the request was let in: the gate keeps no queue of its own.
 
 use ledger::canonical::write_text;
 

@@ -1,4 +1,6 @@
 //! `console-gate backup` and `console-gate restore`: the SQLite database, while gates serve and while none does.
+//!
+//! The file of a database that is written to cannot be copied soundly, and an old copy loses rows that a checkpoint names.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -2,6 +2,8 @@
 //!
 //! A form of the page that denied it is taken as well as JSON. The rules are in [`grants::requests`]. Here is who may see a request: who asked, who gains, those who may decide it,
 //! and who may ask about others.
+//!
+//! No other route takes a form: a script on the page would need a weaker Content-Security-Policy.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use grants::authority::{Powers, Sentence};

@@ -1,4 +1,6 @@
 //! What a denial offers: where to ask for access to the route that was denied.
+//!
+//! An offer is looked for after the denial is recorded, for a short time, so that it never delays or changes the denial.
 
 /// Where requests for access are made.
 pub const ASK_PATH: &str = "/api/rbac/requests";

@@ -1,4 +1,6 @@
 //! Records past their retention period (RBAC V2 design, section 9.1), deleted by the gate or by `console-gate retention`.
+//!
+//! A serving role that does not own the tables may not delete from the grants audit, and should not: the log states it then.
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use ledger::{AuditEvent, Notary};

@@ -60,7 +60,7 @@ impl Round<'_> {
     }
 
     /// The legacy roles that a report about these mappings knows: those that a row accepts, and those that somebody holds
-    /// who can act (docs/decisions/0062).
+    /// who can act.
     pub fn legacy_roles(&self, mappings: &[Which]) -> BTreeSet<&'static str> {
         let rows = mappings.iter().flat_map(|which| self.mapping(*which).rows());
         let accepted = rows.filter_map(|row| match &row.kind {

@@ -1,4 +1,6 @@
 //! The outbox of alerts: a row for each alert and channel, until the channel has accepted it, and for a while after that.
+//!
+//! A row for each alert and channel: one that Slack accepted must still reach the mailbox, and not Slack again.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

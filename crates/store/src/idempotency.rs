@@ -1,4 +1,7 @@
 //! Answers to requests that carry a key of their own, so that a repeat of one is answered and not made again.
+//!
+//! The answer is the last statement of the change it answers: kept afterwards, a gate that died between the two let a repeat
+//! make the change twice.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

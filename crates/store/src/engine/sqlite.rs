@@ -1,4 +1,6 @@
 //! SQLite: how to open a file.
+//!
+//! A transaction that will write begins as a writer: one that has read first is refused at once when another has written.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;

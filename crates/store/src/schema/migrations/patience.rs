@@ -3,6 +3,8 @@
 //! A statement that changes a table waits for every transaction that has touched it, and all that follow that statement
 //! wait for it. So each try waits for half a second at most, gives up what it has, and lets the others pass before the
 //! next. The work itself is not bounded: an index of a large table takes as long as it takes.
+//!
+//! A migration that queues for a lock makes all behind it wait, so it tries for half a second at a time.
 
 use std::convert::Infallible;
 use std::time::Duration;
