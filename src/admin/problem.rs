@@ -64,6 +64,13 @@ impl Problem {
         Problem { retry_after: Some(seconds), ..problem }
     }
 
+    /// 429: others have to be decided or lapse first.
+    pub fn too_many_pending() -> Problem {
+        let detail = "too many requests of this service are pending already";
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", detail);
+        Problem { retry_after: Some(3_600), ..problem }
+    }
+
     /// 503: ask again.
     pub fn unavailable(detail: impl Into<String>) -> Problem {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", detail);

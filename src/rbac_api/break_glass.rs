@@ -6,6 +6,7 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use grants::By;
 use grants::apart::{Opens, opened_by_session};
+use grants::authority::Sentence;
 use grants::break_glass::{self, BreakGlassError, Wanted};
 use grants::passkeys::{Answer, PasskeyError, Proof};
 use ledger::event::Way;
@@ -214,7 +215,9 @@ impl RbacApi {
         if session.admin != caller.id() && !self.may_review(caller) {
             let required = self.parts.review.iter().map(|name| format!("permission `{name}`"));
             let word = Reason::MissingPermission.word();
-            return Err(Problem::forbidden(word, "you may not close reviews").requiring(required));
+            let could =
+                ["members of the groups that may start break-glass, and holders of `[break_glass] review`"];
+            return Err(Problem::forbidden(word, "you may not close reviews", &could).requiring(required));
         }
         let Review { comment } = body(asked)?;
         let (store, notary) = (&self.parts.store, &self.parts.notary);
@@ -282,7 +285,10 @@ fn is_ours(endpoint: Endpoint) -> bool {
 fn is_admin(caller: &Caller) -> Result<(), Problem> {
     match caller.kind() {
         CallerKind::Admin => Ok(()),
-        CallerKind::Machine => Err(Problem::forbidden("people_only", "break-glass is for people")),
+        CallerKind::Machine => {
+            let could = ["a member of a group that `[break_glass] eligible` names"];
+            Err(Problem::forbidden("people_only", "break-glass is for people", &could))
+        }
     }
 }
 
@@ -343,7 +349,9 @@ impl From<PasskeyError> for Problem {
         let said = error.to_string();
         match error {
             PasskeyError::Store(error) => error.into(),
-            PasskeyError::Refused(_) | PasskeyError::BadCode => Problem::forbidden("passkey_refused", said),
+            PasskeyError::Refused(_) | PasskeyError::BadCode => {
+                Problem::forbidden("passkey_refused", said, &["the admin whose passkey it is"])
+            }
             PasskeyError::NoPasskey | PasskeyError::HasPasskeys | PasskeyError::TooMany => {
                 Problem::new(409, said)
             }
@@ -374,8 +382,11 @@ impl From<BreakGlassError> for Problem {
                 tracing::error!(cause = said, "a break-glass session did not start");
                 Problem::new(503, "no channel accepted the alert, so no session was started")
             }
-            BreakGlassError::NotEligible(_) => Problem::forbidden("not_eligible", said),
-            BreakGlassError::OwnReview => Problem::forbidden("own_review", said),
+            BreakGlassError::NotEligible(groups) => {
+                Problem::forbidden("not_eligible", said, &[&format!("active members of {groups}")])
+            }
+            BreakGlassError::OwnReview => Problem::forbidden("own_review", said, &["another reviewer"])
+                .with("rule", Sentence::Own.letter().to_string()),
             BreakGlassError::NoReason
             | BreakGlassError::BadSpan
             | BreakGlassError::BadTicket

@@ -37,6 +37,7 @@ pub(super) fn check(
         "cross_site",
         "a request with a session must come from a page of this site, or send the `csrf_token` of /api/rbac/me as \
          `X-CSRF-Token`",
+        &["the same person, from a page of this site"],
     ))
 }
 

@@ -32,7 +32,10 @@ impl RbacApi {
         (state, plan): (&State, &Plan),
         is_own_end: bool,
     ) -> Result<Verdict, Problem> {
-        let gone = || Problem::forbidden("no_longer_held", "you no longer hold what this request requires");
+        let gone = || {
+            let detail = "you no longer hold what this request requires";
+            Problem::forbidden("no_longer_held", detail, &["whoever the API's row lets in"])
+        };
         let person = person(state, caller.kind(), caller.id()).ok_or_else(gone)?;
         if !still_passes(permit, person, &state.registry.catalog) {
             return Err(gone());
@@ -83,13 +86,12 @@ impl From<Refusal> for Problem {
                 .map(|right| right.name().to_string())
                 .collect()
         };
-        Problem::forbidden(refusal.sentence.word(), refusal.to_string())
+        let could: Vec<&str> = refusal.could.iter().map(String::as_str).collect();
+        Problem::by_rule(refusal.sentence, refusal.to_string(), &could)
             .requiring(refusal.rights.iter().map(Right::to_string))
-            .with("rule", refusal.sentence.letter().to_string())
             .with("missing_roles", of(|right| matches!(right, Right::Role(_))))
             .with("missing_permissions", of(|right| matches!(right, Right::Permission(_))))
             .with("missing_groups", of(|right| matches!(right, Right::Group(_) | Right::OutOf(_))))
-            .with("could", refusal.could.clone())
     }
 }
 

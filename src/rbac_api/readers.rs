@@ -139,8 +139,15 @@ impl Reading<'_> {
             Some(user) if !(self.caller.kind() == CallerKind::Admin && user == self.caller.id()) => {
                 let may = &self.api.parts.settings.check_others;
                 if !self.caller.holds(may.as_ref()) {
-                    return Err(Problem::forbidden("others_asked_about", "you may ask only about yourself")
-                        .requiring(may.iter().map(|name| format!("permission `{name}`"))));
+                    let required = may.iter().map(|name| format!("permission `{name}`"));
+                    let could = match may {
+                        Some(name) => format!("holders of the permission `{name}`"),
+                        None => "an operator, by `console-gate who`".to_owned(),
+                    };
+                    let detail = "you may ask only about yourself";
+                    return Err(
+                        Problem::forbidden("others_asked_about", detail, &[&could]).requiring(required)
+                    );
                 }
                 (CallerKind::Admin, user)
             }

@@ -1,6 +1,7 @@
 //! Answers of the RBAC API: JSON, or a problem (RFC 9457).
 
 use grants::PeopleError;
+use grants::authority::Sentence;
 use policy::ids::RequestId;
 use serde_json::{Map, Value};
 use store::StoreError;
@@ -90,10 +91,15 @@ impl Problem {
         Problem { status, title, detail: detail.into(), members: Map::new(), fields, refusal: None }
     }
 
-    /// 403, with the word by which the audit has its reason.
-    pub(super) fn forbidden(reason: &'static str, detail: impl Into<String>) -> Problem {
+    /// 403, with the word by which the audit has its reason, and who could do it instead.
+    pub(super) fn forbidden(reason: &'static str, detail: impl Into<String>, could: &[&str]) -> Problem {
         let refusal = Refusal { reason, required: Vec::new() };
-        Problem { refusal: Some(Box::new(refusal)), ..Problem::new(403, detail) }
+        Problem { refusal: Some(Box::new(refusal)), ..Problem::new(403, detail) }.with("could", could)
+    }
+
+    /// The same, with the sentence of the rule that forbids it.
+    pub(super) fn by_rule(sentence: Sentence, detail: impl Into<String>, could: &[&str]) -> Problem {
+        Problem::forbidden(sentence.word(), detail, could).with("rule", sentence.letter().to_string())
     }
 
     /// Adds what was missing to what the audit has.

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use store::access_grants::GrantsOf;
 use store::access_requests::{AccessRequest, RequestState};
+use store::rbac_changes::RbacChange;
 
 use super::grant_id::GrantId;
 use super::query::Query;
@@ -131,6 +132,7 @@ impl RbacApi {
             return Err(Problem::forbidden(
                 "people_only",
                 "a machine is enrolled in groups, and asks for none",
+                &["an operator, by `console-gate token enroll`"],
             ));
         }
         let ask = match form(asked, Endpoint::PostRequest)? {
@@ -279,8 +281,12 @@ impl RbacApi {
         let approve: Approve = body(asked)?;
         let mapping = self.parts.mappings.running();
         // The answer says no more to somebody who may not see it.
-        self.seen_request(caller, &mapping, id).await?;
+        let request = self.seen_request(caller, &mapping, id).await?;
         is_admin(caller)?;
+        if let Some(RbacChange::TicketGrant { grant }) = request.as_edit()?.map(|edit| edit.change) {
+            // It may have been closed since it was asked for.
+            self.is_open(&grant.ticket).await?;
+        }
         let look = (id, approve.impact_sha256.as_str());
         let terms = Approving { api: self, mapping: &mapping, asked, caller, now, keyed };
         let (store, notary) = (&self.parts.store, &self.parts.notary);
@@ -445,7 +451,8 @@ fn is_admin(caller: &Caller) -> Result<(), Problem> {
     match caller.kind() {
         CallerKind::Admin => Ok(()),
         CallerKind::Machine => {
-            Err(Problem::forbidden("people_only", "a request for access is decided by people"))
+            let detail = "a request for access is decided by people";
+            Err(Problem::forbidden("people_only", detail, &["an approver, in a session"]))
         }
     }
 }
@@ -480,10 +487,21 @@ impl From<RequestError> for Problem {
             | RequestError::Disabled(_) => Problem::new(409, said),
             RequestError::TooMany => Problem::new(429, said).with_field("retry-after", "3600"),
             RequestError::Refused(refusal) => refusal.into(),
-            RequestError::OwnRequest => Problem::forbidden(Sentence::Own.word(), said).with("rule", "a"),
-            RequestError::Requester(_) => Problem::forbidden(Sentence::Approval.word(), said),
-            RequestError::NotAnApprover(_) => Problem::forbidden("not_an_approver", said),
-            RequestError::NotRequester => Problem::forbidden("not_the_requester", said),
+            RequestError::OwnRequest => {
+                Problem::by_rule(Sentence::Own, said, &["another approver, who gains nothing by it"])
+            }
+            RequestError::Requester(_) => {
+                let could = ["whoever may still make the change, by asking for it anew"];
+                Problem::by_rule(Sentence::Approval, said, &could)
+            }
+            RequestError::NotAnApprover(groups) => {
+                let could = [&*format!("members of {groups}")];
+                Problem::forbidden("not_an_approver", said, &could)
+                    .with("rule", Sentence::Approval.letter().to_string())
+            }
+            RequestError::NotRequester => {
+                Problem::forbidden("not_the_requester", said, &["who asked", "an approver, who may deny it"])
+            }
             RequestError::ImpactChanged { current } => Problem::new(412, said).with("impact_sha256", current),
         }
     }

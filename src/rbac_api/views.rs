@@ -180,6 +180,11 @@ pub(super) fn request(request: &AccessRequest, now: DateTime<Utc>) -> Value {
         view["summary"] = format!("add `{}` to `{}`", request.admin, request.group).into();
     }
     view["edit"] = json!(edit);
+    if let (RequestState::Pending, Some(edit)) = (request.state, view["edit"].as_object_mut()) {
+        // A grant gets these when it is approved.
+        edit.remove("id");
+        edit.remove("starts");
+    }
     view
 }
 

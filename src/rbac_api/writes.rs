@@ -177,7 +177,8 @@ impl RbacApi {
             (Endpoint::DeleteOwnGrant, [id]) => {
                 let own = Some(caller.id()).filter(|_| caller.kind() == CallerKind::Admin);
                 let own = own.ok_or_else(|| {
-                    Problem::forbidden("people_only", "a machine's token has no grants of its own")
+                    let detail = "a machine's token has no grants of its own";
+                    Problem::forbidden("people_only", detail, &["an operator, by `console-gate token`"])
                 })?;
                 self.revocation(id, asked, query.get("reason"), Some(own)).await?
             }
@@ -377,10 +378,12 @@ impl RbacApi {
     }
 
     /// Refuses what is not granted while FreeScout does not call the ticket open.
-    async fn is_open(&self, ticket: &str) -> Result<(), Problem> {
+    pub(super) async fn is_open(&self, ticket: &str) -> Result<(), Problem> {
         let word = Reason::TicketGrantsOff.word();
-        let off =
-            || Problem::forbidden(word, "grants for tickets are switched off, or the gate has no FreeScout");
+        let off = || {
+            let detail = "grants for tickets are switched off, or the gate has no FreeScout";
+            Problem::forbidden(word, detail, &["an operator, by `console-gate flag ticket-grants on`"])
+        };
         let tickets = self.parts.tickets.as_ref().ok_or_else(off)?;
         if self.parts.store.ticket_grants_flag().await? == Some(false) {
             return Err(off());

@@ -86,6 +86,12 @@ impl Api {
             let rows = self.world.store.by_request(answer.request_id()).await.expect("the audit");
             let denials = rows.iter().filter(|row| row.event_type == "access_denied").count();
             assert_eq!(denials, 1, "{} {}: {} {rows:#?}", ask.method, ask.target, text(&answer));
+            // The API's own refusals, beside those of its rows, say who could do it instead.
+            if answer.header("content-type") == "application/problem+json"
+                && answer.json()["type"] == "about:blank"
+            {
+                assert!(!names(&answer.json()["could"]).is_empty(), "{}", text(&answer));
+            }
         }
         answer
     }

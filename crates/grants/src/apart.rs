@@ -13,7 +13,7 @@ use policy::ids::{AdminId, Epoch, MachineTokenId};
 use policy::mapping::{ClusterMode, Mapping, Row, RowKind, V2Gate};
 use policy::rbac::break_glass::BreakGlassRules;
 use policy::rbac::catalog::Catalog;
-use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person, granting_groups};
 use policy::rbac::{Access, Requirement, Standing};
 use serde::Serialize;
 use store::rbac_changes::TicketGrant;
@@ -121,9 +121,9 @@ pub fn opened_by_session(
 ) -> Opens {
     let asks = |row: &'_ Row| match &row.kind {
         RowKind::Gated { v2: V2Gate::Requires { ticket: Some(rule), .. }, .. } => {
-            rule.without.iter().cloned().collect()
+            rule.without.iter().cloned().map(|role| vec![role]).collect()
         }
-        kind => kind.required().into_iter().cloned().collect(),
+        kind => vec![kind.required().into_iter().cloned().collect()],
     };
     opens(mapping, (catalog, &catalog.roles_of_group(BREAK_GLASS)), (admin, groups), asks)
 }
@@ -135,25 +135,36 @@ fn opened_by_tickets(
     admin: (&str, &BTreeSet<Arc<str>>),
 ) -> Opens {
     let asks = |row: &'_ Row| match &row.kind {
-        RowKind::Gated { v2: V2Gate::Requires { base, ticket: Some(_), .. }, .. } => vec![base.clone()],
+        RowKind::Gated { v2: V2Gate::Requires { base, ticket: Some(_), .. }, .. } => vec![vec![base.clone()]],
         _ => Vec::new(),
     };
     opens(mapping, (catalog, roles), admin, asks)
 }
 
+/// The routes that these roles open, beside what the admin holds through groups. `asks` has a row's alternatives: of one, all has
+/// to be met, and a part of it by these roles.
 fn opens(
     mapping: &Mapping,
     (catalog, roles): (&Catalog, &BTreeSet<Arc<str>>),
     (admin, groups): (&str, &BTreeSet<Arc<str>>),
-    asks: impl Fn(&Row) -> Vec<Requirement>,
+    asks: impl Fn(&Row) -> Vec<Vec<Requirement>>,
 ) -> Opens {
-    let permissions = catalog.permissions_of(roles);
-    let meets = |requirement: &Requirement| match requirement {
-        Requirement::Role(name) => roles.contains(name),
-        Requirement::Permission(name) => permissions.contains(name),
+    let own: BTreeSet<Arc<str>> =
+        granting_groups(groups, false).flat_map(|group| catalog.roles_of_group(group)).collect();
+    let held = [roles, &own].map(|roles| (roles, catalog.permissions_of(roles)));
+    let meets = |(roles, permissions): &(&BTreeSet<Arc<str>>, BTreeSet<Arc<str>>),
+                 requirement: &Requirement| {
+        match requirement {
+            Requirement::Role(name) => roles.contains(name),
+            Requirement::Permission(name) => permissions.contains(name),
+        }
+    };
+    let is_met = |alternative: &Vec<Requirement>| {
+        alternative.iter().any(|one| meets(&held[0], one))
+            && alternative.iter().all(|one| held.iter().any(|held| meets(held, one)))
     };
     let mut opened = Opens::default();
-    for row in mapping.rows().iter().filter(|row| asks(row).iter().any(meets)) {
+    for row in mapping.rows().iter().filter(|row| asks(row).iter().any(is_met)) {
         let is_v2 = mapping.rollout_of(row).mode_for(admin, groups) == ClusterMode::V2;
         let into = if is_v2 { &mut opened.now } else { &mut opened.once_on_v2 };
         into.insert(row.route.clone());

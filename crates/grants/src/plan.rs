@@ -45,11 +45,23 @@ pub struct Plan {
     pub(super) granted: [Granted; 2],
 }
 
-/// What is granted to people at one moment.
+/// What is granted to people at one moment; the lists by admin, as [`Grants`] has them.
 pub(super) struct Granted {
     joined: BTreeSet<(String, String)>,
     timed: Vec<StoredTimedGrant>,
     tickets: Vec<TicketGrant>,
+}
+
+impl Granted {
+    fn new(
+        joined: BTreeSet<(String, String)>,
+        mut timed: Vec<StoredTimedGrant>,
+        mut tickets: Vec<TicketGrant>,
+    ) -> Granted {
+        timed.sort_by(|one, other| one.admin.cmp(&other.admin));
+        tickets.sort_by(|one, other| one.admin.cmp(&other.admin));
+        Granted { joined, timed, tickets }
+    }
 }
 
 impl Plan {
@@ -89,8 +101,7 @@ impl Plan {
 pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, PeopleError> {
     let joined: BTreeSet<(String, String)> =
         state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect();
-    let before =
-        Granted { joined: joined.clone(), timed: state.timed.clone(), tickets: state.tickets.clone() };
+    let before = Granted::new(joined.clone(), state.timed.clone(), state.tickets.clone());
     let mut draft = Draft {
         state,
         terms,
@@ -111,7 +122,7 @@ pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, 
     people.sort_by(|one, other| (one.kind, &one.id).cmp(&(other.kind, &other.id)));
     let after = Registry { catalog, people };
     let rows = rows(state, &after, &changes);
-    let granted = [before, Granted { joined, timed, tickets }];
+    let granted = [before, Granted::new(joined, timed, tickets)];
     Ok(Plan { changes, rows, already, after, grantors, granted })
 }
 

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use store::access_requests::{AccessRequest, Added, Approval, Approved, Edit, NewApproval, RequestState};
 use store::idempotency::{OnceAnswer, OnceKey};
-use store::rbac_changes::{RbacChange, RbacWork, TimedGrant};
+use store::rbac_changes::{RbacChange, RbacWork, TicketGrant, TimedGrant};
 use store::{SharedStore, StoreError};
 
 use super::authority::holdings::{Holdings, Machine, Right, Until};
@@ -339,6 +339,7 @@ pub async fn ask_for_edit<'k>(
     now: DateTime<Utc>,
     answer: impl FnOnce(&AccessRequest) -> Option<(Keyed<'k>, String)>,
 ) -> Result<AccessRequest, RequestError> {
+    let edit = Edit { change: waiting(edit.change), ..edit };
     let text = serde_json::to_string(&edit).map_err(|error| PeopleError::Plan(error.to_string()))?;
     let request = AccessRequest {
         id: uuid::Uuid::new_v4().to_string(),
@@ -372,11 +373,23 @@ pub async fn ask_for_edit<'k>(
     }
 }
 
-/// A membership that waited begins when it is approved.
+/// A change as it waits: without what a grant gets when it is made, so that asking twice for the same is seen.
+fn waiting(change: RbacChange) -> RbacChange {
+    made_at(change, DateTime::UNIX_EPOCH, String::new)
+}
+
+/// A change that waited, with the ids and the start that its grants get when it is approved.
 fn from_now(change: RbacChange, now: DateTime<Utc>) -> RbacChange {
+    made_at(change, now, || uuid::Uuid::new_v4().to_string())
+}
+
+fn made_at(change: RbacChange, starts: DateTime<Utc>, id: impl FnOnce() -> String) -> RbacChange {
     match change {
         RbacChange::GrantUntil { grant } => {
-            RbacChange::GrantUntil { grant: TimedGrant { starts: now, ..grant } }
+            RbacChange::GrantUntil { grant: TimedGrant { id: id(), starts, ..grant } }
+        }
+        RbacChange::TicketGrant { grant } => {
+            RbacChange::TicketGrant { grant: TicketGrant { id: id(), ..grant } }
         }
         change => change,
     }

@@ -208,6 +208,7 @@ pub(super) async fn submit(
         Err(RequestError::People(grants::PeopleError::Store(error))) => {
             return Err(unavailable(&error));
         }
+        Err(RequestError::TooMany) => return Err(Problem::too_many_pending()),
         Err(error) => return Err(Problem::bad_request(error.to_string())),
     };
     let shown = shown(&state, &request, now);

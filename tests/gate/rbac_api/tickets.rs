@@ -22,6 +22,10 @@ struct Desk {
 
 impl Desk {
     async fn new(database: Database, variables: &[(&'static str, &str)]) -> Desk {
+        Desk::with_rules(database, variables, "").await
+    }
+
+    async fn with_rules(database: Database, variables: &[(&'static str, &str)], rules: &str) -> Desk {
         let world = World::new(database).await;
         let upstream = Recorder::start(world.folder(), "upstream.sock");
         world.admin("anna", &["raxx-platform-admins"], &[]).await;
@@ -33,7 +37,7 @@ impl Desk {
         let mut all = vec![("CONSOLE_GATE_FREESCOUT_KEY", KEY.to_owned())];
         all.extend(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let setup = Setup {
-            mapping: Some(format!("{MAPPING}{ROWS}").leak()),
+            mapping: Some(format!("{MAPPING}{ROWS}{rules}").leak()),
             upstream: Some(upstream.socket()),
             sections: format!("{SETTINGS}{}", freescout.settings(20_000)).leak(),
             variables: Some(all),
@@ -140,6 +144,46 @@ async fn nothing_is_granted_for_what_is_not_open() {
     for mood in [Mood::Failing(500), Mood::Page(200), Mood::Confused] {
         desk.freescout.is(mood);
         refused("anna", &body("carol", "42"), 503).await;
+    }
+}
+
+/// What waits for another person is one request however often it is asked for, and the ticket is asked about again.
+#[tokio::test]
+async fn a_ticket_that_is_closed_while_its_grant_waits_opens_nothing() {
+    const RULES: &str = r#"
+[blueprints.requests.routes]
+"POST /api/rbac/requests/<id>/<step>" = { session = true, gate = true, unauthenticated = "401" }
+[approval]
+edits = { by = ["raxx-platform-admins"] }
+"#;
+    for database in BOTH {
+        let desk = Desk::with_rules(database, &[], RULES).await;
+        let api = &desk.api;
+        api.world
+            .execute(
+                "INSERT INTO gate_grantors (kind, name, grantor_group, with_approval, added_by, added_at_utc)
+                 VALUES ('role', 'raptor-audit-support', 'ivan', TRUE, 'tests', '2026-03-29T12:00:00+00:00')",
+            )
+            .await;
+        let asked = desk.grant("ivan", &body("carol", "42")).await;
+        assert_eq!(asked.status, 202, "{}", text(&asked));
+        let again = desk.grant("ivan", &body("carol", "42")).await;
+        assert_eq!((again.status, &again.json()["request"]), (409, &asked.json()["id"]), "{}", text(&again));
+        assert_eq!(desk.grant("ivan", &body("ben", "42")).await.status, 202, "another one");
+        let place = asked.header("location").to_owned();
+        let approve = async || {
+            let shown = api.read("anna", &place).await;
+            assert_eq!(shown["edit"].get("id"), None, "it gets one when it is approved: {shown:#}");
+            let digest = json!({ "impact_sha256": shown["impact_sha256"] });
+            api.send(&api.write("anna", "POST", &format!("{place}/approve"), &digest)).await
+        };
+        desk.freescout.put(42, "closed", "published", MAILBOX);
+        let closed = approve().await;
+        assert_eq!(closed.status, 422, "{}", text(&closed));
+        assert_eq!(api.get("carol", "/customers/7?ticket_id=42").await.status, 403);
+        desk.freescout.open(42);
+        assert_eq!(approve().await.status, 200);
+        assert_eq!(api.get("carol", "/customers/7?ticket_id=42").await.status, 200);
     }
 }
 

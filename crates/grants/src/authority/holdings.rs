@@ -83,7 +83,9 @@ pub struct Grants<'g> {
     pub catalog: &'g Catalog,
     /// Memberships without an end: admin and group.
     pub joined: &'g BTreeSet<(String, String)>,
+    /// Sorted by admin: an edit of a large group asks for the holdings of each member.
     pub timed: &'g [StoredTimedGrant],
+    /// Sorted by admin.
     pub tickets: &'g [TicketGrant],
     /// Break-glass sessions that were not ended.
     pub sessions: &'g [AccessGrant],
@@ -136,7 +138,7 @@ impl Holdings {
         }
         if kind == CallerKind::Admin {
             let is_live = |grant: &&TicketGrant| grant.ends.is_none_or(|ends| ends > grants.now);
-            for grant in grants.tickets.iter().filter(|grant| grant.admin == id).filter(is_live) {
+            for grant in of_admin(grants.tickets, id, |grant| &grant.admin).iter().filter(is_live) {
                 let way = Way::Ticket(grant.ticket.clone(), grant.customer);
                 let roles = grants.catalog.with_inherited([Arc::from(grant.role.as_str())]);
                 held.add_roles(roles, &way, grant.ends.map_or(Until::Never, Until::At), grants.catalog);
@@ -226,11 +228,10 @@ impl<'g> Grants<'g> {
             let groups = own.flat_map(|machine| machine.groups.iter().map(|group| (group, machine.until)));
             return groups.map(|(group, until)| (group.clone(), Way::Plain, until)).collect();
         }
-        let of_admin = (id.to_owned(), String::new())..;
-        let joined = self.joined.range(of_admin).take_while(|(admin, _)| admin == id);
+        let from = (id.to_owned(), String::new())..;
+        let joined = self.joined.range(from).take_while(|(admin, _)| admin == id);
         let joined = joined.map(|(_, group)| (Arc::from(group.as_str()), Way::Plain, Until::Never));
-        let timed = self.timed.iter().filter(|grant| grant.admin == id);
-        let timed = timed.filter_map(|grant| {
+        let timed = of_admin(self.timed, id, |grant| &grant.admin).iter().filter_map(|grant| {
             let (starts, ends) = (grant.starts?, grant.ends.filter(|ends| *ends > self.now)?);
             let way = if starts > self.now { Way::Later } else { Way::Plain };
             Some((Arc::from(grant.group.as_str()), way, Until::At(ends)))
@@ -252,4 +253,11 @@ impl<'g> Grants<'g> {
         let tokens = machines.iter().map(|machine| (CallerKind::Machine, machine.id.as_str()));
         admins.into_iter().chain(tokens).collect()
     }
+}
+
+/// Those of one admin, of what is sorted by admin.
+fn of_admin<'g, T>(sorted: &'g [T], id: &str, admin: impl Fn(&T) -> &str) -> &'g [T] {
+    let from = sorted.partition_point(|one| admin(one) < id);
+    let to = from + sorted[from..].partition_point(|one| admin(one) == id);
+    &sorted[from..to]
 }
