@@ -2,7 +2,8 @@
 //! API; each answer must be that of a model of the rule ([`model`]), which was written from docs/guards.md.
 //!
 //! An attempt is looked at (`?dry_run=true`), which says what the rule makes of it; some are made, by which the world goes on
-//! to the next attempt, and an edit or a grant that takes two is approved by somebody, or is not.
+//! to the next attempt, and an edit or a grant that takes two is approved by somebody, or is not. Between attempts an
+//! operator, whom the rule does not bind, changes something by a command or by SQL.
 
 mod model;
 
@@ -22,6 +23,8 @@ use crate::support::{Answer, Ask, Database, Gate, Setup, World};
 const SHORT: usize = 250;
 /// Attempts in one world.
 const IN_A_WORLD: usize = 25;
+/// Before how many attempts of a hundred an operator changes something.
+const OPERATED: usize = 8;
 
 const SECTIONS: &str = "[rbac_api]\ngrant_any = \"grant:any\"\n[break_glass]\neligible = [\"medics\"]\n";
 const MAPPING: &str = r#"
@@ -40,7 +43,7 @@ cluster = "P"
 "GET /r1" = { legacy = ["ops"], role = "r1" }
 "GET /desk/<int:id>" = { role = "r2", ticket = { query = "ticket_id", customer = "path:id" } }
 [blueprints.api.routes]
-"GET /api/rbac/*" = { role = "reader", gate = true, unauthenticated = "401" }
+"GET /api/rbac/*" = { session = true, gate = true, unauthenticated = "401" }
 "POST,PUT,DELETE /api/rbac/*" = { role = "writer", gate = true, unauthenticated = "401" }
 "DELETE /api/rbac/me/grants/<id>" = { session = true, gate = true, unauthenticated = "401" }
 "GET,POST /api/rbac/requests" = { session = true, gate = true, unauthenticated = "401" }
@@ -83,6 +86,9 @@ async fn run(name: &str, database: Database) {
     while attempts < count {
         run.next_world().await;
         for _ in 0..IN_A_WORLD {
+            if run.random.chance(OPERATED) {
+                run.operate().await;
+            }
             attempts += usize::from(run.attempt().await);
         }
     }
@@ -92,7 +98,8 @@ async fn run(name: &str, database: Database) {
         run.words
     );
     // A run that met one word alone would agree as well.
-    for word in ["allow", "approve", "refuse a", "refuse b", "refuse d", "made", "approved", "not approved"] {
+    let words = ["allow", "approve", "refuse a", "refuse b", "refuse d", "made", "approved", "not approved"];
+    for word in words.into_iter().chain(["by command", "by SQL"]) {
         assert!(run.words.contains_key(word), "the run was too short to meet `{word}`: {:?}", run.words);
     }
     crate::verifies_beside(&run.gate, &["gate_grants", "rbac_ticket_grants"]);
@@ -152,17 +159,13 @@ impl Run {
     async fn next_world(&mut self) {
         let state = self.random_state();
         let began = Utc::now().trunc_subsecs(0);
-        let time = |minutes: i64| {
-            let time = began + TimeDelta::minutes(minutes);
-            format!("'{}'", time.to_rfc3339_opts(SecondsFormat::Micros, false))
-        };
         let mut text = String::new();
         for table in
             ["rbac_user_groups", "rbac_group_roles", "rbac_role_inheritance", "rbac_role_permissions"]
         {
             writeln!(text, "DELETE FROM {table};").expect("text");
         }
-        let now = time(0);
+        let now = format!("'{}'", began.to_rfc3339_opts(SecondsFormat::Micros, false));
         text += "DELETE FROM gate_grantors;\n";
         write!(
             text,
@@ -173,50 +176,27 @@ impl Run {
              UPDATE gate_machine_tokens SET revoked_at_utc = {now} WHERE revoked_at_utc IS NULL;\n"
         )
         .expect("text");
-        let id_of = |table: &str, name: &str| format!("(SELECT id FROM {table} WHERE name = '{name}')");
-        for (who, group) in &state.members {
-            let group = id_of("rbac_groups", group);
-            writeln!(text, "INSERT INTO rbac_user_groups (user_id, group_id, granted_by) VALUES ('{who}', {group}, 'test');")
-                .expect("text");
-        }
-        for (id, (who, group, minutes)) in &state.timed {
-            let (group, ends, starts) = (id_of("rbac_groups", group), time(*minutes), time(-1));
-            writeln!(
-                text,
-                "INSERT INTO gate_grants (id, admin_id, group_id, origin, granted_by, granted_at_utc, starts_at_utc, ends_at_utc)
-                 VALUES ('{id}', '{who}', CAST({group} AS TEXT), 'timed', 'test', {starts}, {starts}, {ends});"
-            )
-            .expect("text");
-        }
-        for (who, role) in &state.tickets {
-            let (id, role, (ticket, customer)) = (uuid::Uuid::new_v4(), id_of("rbac_roles", role), TICKET);
-            writeln!(
-                text,
-                "INSERT INTO rbac_ticket_grants (id, user_id, role_id, ticket_id, customer_id, granted_by, granted_at_utc)
-                 VALUES ('{id}', '{who}', {role}, '{ticket}', {customer}, 'test', {now});"
-            )
-            .expect("text");
-        }
-        for (group, role) in &state.group_roles {
-            let (group, role) = (id_of("rbac_groups", group), id_of("rbac_roles", role));
-            writeln!(text, "INSERT INTO rbac_group_roles (group_id, role_id) VALUES ({group}, {role});")
-                .expect("text");
-        }
-        for (child, parent) in &state.inherits {
-            let (child, parent) = (id_of("rbac_roles", child), id_of("rbac_roles", parent));
-            writeln!(
-                text,
-                "INSERT INTO rbac_role_inheritance (child_role_id, parent_role_id) VALUES ({child}, {parent});"
-            )
-            .expect("text");
-        }
-        for (role, name) in &state.permits {
-            let (role, name) = (id_of("rbac_roles", role), id_of("rbac_permissions", name));
-            writeln!(
-                text,
-                "INSERT INTO rbac_role_permissions (role_id, permission_id) VALUES ({role}, {name});"
-            )
-            .expect("text");
+        let members = state.members.iter().map(|(who, group)| (None, Change::Join(who, group)));
+        let timed = state
+            .timed
+            .iter()
+            .map(|(id, (who, group, minutes))| (Some(id.as_str()), Change::Until(who, group, *minutes)));
+        let tickets = state.tickets.iter().map(|(who, role)| (None, Change::Ticket(who, role)));
+        let roles =
+            state.group_roles.iter().map(|(group, role)| (None, Change::GroupRole(group, role, true)));
+        let parents =
+            state.inherits.iter().map(|(child, parent)| (None, Change::Inherit(child, parent, true)));
+        let permits = state.permits.iter().map(|(role, name)| (None, Change::Permit(role, name, true)));
+        let grantors = state
+            .grantors
+            .iter()
+            .map(|((what, by), with_approval)| (None, Change::Grantor(what.clone(), by, *with_approval)));
+        self.began = began;
+        for (id, change) in
+            members.chain(timed).chain(tickets).chain(roles).chain(parents).chain(permits).chain(grantors)
+        {
+            text += &self.sql_of(&change, id);
+            text.push('\n');
         }
         if let Some((owner, groups)) = &state.bot {
             let (id, secret) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4().simple().to_string().repeat(2));
@@ -236,22 +216,119 @@ impl Run {
                 .expect("text");
             }
         }
-        for ((what, by), with_approval) in &state.grantors {
-            let (kind, name) = what.split_once(':').expect("a kind and a name");
-            let flag = match (self.is_postgres, with_approval) {
-                (true, flag) => flag.to_string(),
-                (false, flag) => u8::from(*flag).to_string(),
-            };
-            writeln!(
-                text,
-                "INSERT INTO gate_grantors (kind, name, grantor_group, with_approval, added_by, added_at_utc)
-                 VALUES ('{kind}', '{name}', '{by}', {flag}, 'test', {now});"
-            )
-            .expect("text");
-        }
         self.world.execute(&text).await;
-        (self.state, self.began) = (state, began);
+        self.state = state;
         self.history = vec![format!("{:#?}", self.state)];
+    }
+
+    /// What makes a change by SQL; `id` is that of a membership until a time.
+    fn sql_of(&self, change: &Change, id: Option<&str>) -> String {
+        let time = |minutes: i64| {
+            let time = self.began + TimeDelta::minutes(minutes);
+            format!("'{}'", time.to_rfc3339_opts(SecondsFormat::Micros, false))
+        };
+        let edge = |table: &str, columns: (&str, String), others: (&str, String), adds: bool| match adds {
+            true => format!(
+                "INSERT INTO {table} ({}, {}) VALUES ({}, {});",
+                columns.0, others.0, columns.1, others.1
+            ),
+            false => format!(
+                "DELETE FROM {table} WHERE {} = {} AND {} = {};",
+                columns.0, columns.1, others.0, others.1
+            ),
+        };
+        let (group_of, role_of) =
+            (|name: &str| id_of("rbac_groups", name), |name: &str| id_of("rbac_roles", name));
+        let now = time(0);
+        match change {
+            Change::Join(who, group) => format!(
+                "INSERT INTO rbac_user_groups (user_id, group_id, granted_by) VALUES ('{who}', {}, 'test');",
+                group_of(group)
+            ),
+            Change::Leave(who, group) => {
+                let (who, group) = (("user_id", format!("'{who}'")), ("group_id", group_of(group)));
+                edge("rbac_user_groups", who, group, false)
+            }
+            Change::Until(who, group, minutes) => {
+                let new = uuid::Uuid::new_v4().to_string();
+                let (id, group, ends, starts) =
+                    (id.unwrap_or(&new), group_of(group), time(*minutes), time(-1));
+                format!(
+                    "INSERT INTO gate_grants (id, admin_id, group_id, origin, granted_by, granted_at_utc, starts_at_utc, \
+                     ends_at_utc) VALUES ('{id}', '{who}', CAST({group} AS TEXT), 'timed', 'test', {starts}, {starts}, {ends});"
+                )
+            }
+            Change::End(id) | Change::EndOwn(id) => {
+                format!(
+                    "UPDATE gate_grants SET revoked_at_utc = {now}, revoked_by = 'test' WHERE id = '{id}';"
+                )
+            }
+            Change::Ticket(who, role) => {
+                let (id, role, (ticket, customer)) = (uuid::Uuid::new_v4(), role_of(role), TICKET);
+                format!(
+                    "INSERT INTO rbac_ticket_grants (id, user_id, role_id, ticket_id, customer_id, granted_by, granted_at_utc)
+                     VALUES ('{id}', '{who}', {role}, '{ticket}', {customer}, 'test', {now});"
+                )
+            }
+            Change::GroupRole(group, role, adds) => {
+                let (group, role) = (("group_id", group_of(group)), ("role_id", role_of(role)));
+                edge("rbac_group_roles", group, role, *adds)
+            }
+            Change::Inherit(child, parent, adds) => {
+                let (child, parent) =
+                    (("child_role_id", role_of(child)), ("parent_role_id", role_of(parent)));
+                edge("rbac_role_inheritance", child, parent, *adds)
+            }
+            Change::Permit(role, name, adds) => {
+                let name = ("permission_id", id_of("rbac_permissions", name));
+                edge("rbac_role_permissions", ("role_id", role_of(role)), name, *adds)
+            }
+            Change::Grantor(what, by, with_approval) => {
+                let (kind, name) = what.split_once(':').expect("a kind and a name");
+                let flag = match (self.is_postgres, with_approval) {
+                    (true, flag) => flag.to_string(),
+                    (false, flag) => u8::from(*flag).to_string(),
+                };
+                format!(
+                    "INSERT INTO gate_grantors (kind, name, grantor_group, with_approval, added_by, added_at_utc)
+                     VALUES ('{kind}', '{name}', '{by}', {flag}, 'test', {now});"
+                )
+            }
+            Change::NoGrantor(what, by) => {
+                let (kind, name) = what.split_once(':').expect("a kind and a name");
+                format!(
+                    "DELETE FROM gate_grantors WHERE kind = '{kind}' AND name = '{name}' AND grantor_group = '{by}';"
+                )
+            }
+        }
+    }
+
+    /// An operator's change, by a command or by SQL. The rule binds no operator, so it is made whatever the rule says, and
+    /// everybody's next attempt is judged by what it left.
+    async fn operate(&mut self) {
+        let who = self.random.pick(&PEOPLE);
+        let change = self.random_change(who);
+        let Some(mut after) = self.state.after(&change) else { return };
+        let id = uuid::Uuid::new_v4().to_string();
+        if let Some(grant) = after.timed.remove("new") {
+            after.timed.insert(id.clone(), grant);
+        }
+        let command = command_of(&change).filter(|_| self.random.chance(50));
+        match &command {
+            Some(command) => {
+                let command: Vec<&str> = command.iter().map(String::as_str).collect();
+                self.gate.run(&command);
+                if let Change::Leave(who, group) = change {
+                    // It leaves wholly.
+                    after.timed.retain(|_, (admin, of, _)| (*admin, *of) != (who, group));
+                }
+            }
+            None => self.world.execute(&self.sql_of(&change, Some(&id))).await,
+        }
+        let way = if command.is_some() { "by command" } else { "by SQL" };
+        *self.words.entry(way.to_owned()).or_default() += 1;
+        self.history.push(format!("an operator, {way}: {change:?}"));
+        self.state = after;
     }
 
     /// A few edges of each kind. Most people can write, so that there is something to be refused.
@@ -439,7 +516,7 @@ impl Run {
         let target = if is_dry { format!("{target}{sign}dry_run=true") } else { target };
         let mut ask = self.ask(who, method, &target);
         if let Some(subject) = subject {
-            // Those who may write may read here.
+            // Everybody who is logged in may read here.
             let tag = self.get(who, &subject).await.header("etag").to_owned();
             ask = ask.header("if-match", tag);
         }
@@ -501,6 +578,37 @@ impl Run {
             }
         }
     }
+}
+
+/// The command that makes a change, where there is one.
+fn command_of(change: &Change) -> Option<Vec<String>> {
+    let words = match change {
+        Change::Join(who, group) => format!("group add {group} {who}"),
+        Change::Leave(who, group) => format!("group remove {group} {who}"),
+        Change::End(id) | Change::EndOwn(id) => format!("grant end {id}"),
+        Change::GroupRole(group, role, true) => format!("group grant-role {group} {role}"),
+        Change::GroupRole(group, role, false) => format!("group revoke-role {group} {role}"),
+        Change::Inherit(child, parent, true) => format!("role inherit {child} {parent}"),
+        Change::Inherit(child, parent, false) => format!("role disinherit {child} {parent}"),
+        Change::Permit(role, name, true) => format!("role permit {role} {name}"),
+        Change::Permit(role, name, false) => format!("role forbid {role} {name}"),
+        Change::Grantor(what, by, with_approval) => {
+            let (kind, name) = what.split_once(':')?;
+            let flag = if *with_approval { " --with-approval" } else { "" };
+            format!("grantors add --{kind} {name} {by}{flag}")
+        }
+        Change::NoGrantor(what, by) => {
+            let (kind, name) = what.split_once(':')?;
+            format!("grantors remove --{kind} {name} {by}")
+        }
+        Change::Until(..) | Change::Ticket(..) => return None,
+    };
+    Some(words.split(' ').map(ToOwned::to_owned).collect())
+}
+
+/// The row of a table of Console's by its name.
+fn id_of(table: &str, name: &str) -> String {
+    format!("(SELECT id FROM {table} WHERE name = '{name}')")
 }
 
 /// `group:red` or `role:r1`.

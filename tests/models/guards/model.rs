@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const PEOPLE: [&str; 5] = ["mallory", "trudy", "anna", "ben", "olga"];
 /// `leads` approve, `medics` may start break-glass, `pilot` is a cohort, `hosts` are grantors where the world has some.
 pub const GROUPS: [&str; 7] = ["red", "blue", "leads", "medics", "pilot", "hosts", "break-glass"];
-/// `writer` is what the API's writes ask for, `reader` what its reads do.
+/// `writer` is what the API's writes ask for. `reader` opens nothing.
 pub const ROLES: [&str; 6] = ["writer", "reader", "r0", "r1", "r2", "r3"];
 pub const PERMISSIONS: [&str; 3] = ["grant:any", "p0", "p1"];
 /// Minutes from now.
