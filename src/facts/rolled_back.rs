@@ -18,30 +18,43 @@ pub struct RolledBack {
     pub is_replaced: bool,
     /// What the file contains of that which it took back.
     pub contains: Vec<TakenBack>,
+    /// The mappings that ran, by their hash, whose text is not kept or is of a format that this version does not read: what was
+    /// taken back is not known then.
+    pub unreadable: Vec<MappingSha256>,
 }
 
 impl RolledBack {
     /// Whether a gate does not activate the file until a release.
     pub fn holds(&self) -> bool {
-        self.is_replaced || !self.contains.is_empty()
+        self.is_replaced || !self.contains.is_empty() || !self.unreadable.is_empty()
     }
 
     /// The finding that the file is; `None` where a gate would activate it.
     pub fn finding(&self) -> Option<Diagnostic> {
         let pinned = self.pin.sha256.as_ref()?.short();
-        finding(&self.contains, pinned, &self.pin.by).or_else(|| {
-            let message = format!("the rollback to {pinned} by {} is in force, and this is the file that it replaced", self.pin.by);
-            self.is_replaced.then(|| {
-                Diagnostic::new("taken-back", 0..0, message).suggest(
-                    "change the file; or, if it is meant, `console-gate rollback --release` lets the files decide again",
-                )
-            })
+        let by = &self.pin.by;
+        finding(&self.contains, pinned, by).or_else(|| {
+            let (said, help) = match self.unreadable.first() {
+                _ if self.is_replaced => {
+                    ("this is the file that it replaced".to_owned(), "change the file; or, if it is meant, ")
+                }
+                Some(unreadable) => (
+                    format!(
+                        "what it took back is not known: the mapping {} cannot be read",
+                        unreadable.short()
+                    ),
+                    "",
+                ),
+                None => return None,
+            };
+            let message = format!("the rollback to {pinned} by {by} is in force, and {said}");
+            let help = format!("{help}`console-gate rollback --release` lets the files decide again");
+            Some(Diagnostic::new("taken-back", 0..0, message).suggest(help))
         })
     }
 }
 
-/// The rollback in force, compared with a file; `None` where the files decide. A text that is not kept, or that this version cannot
-/// read, is not compared; the file itself is, by its hash.
+/// The rollback in force, compared with a file; `None` where the files decide.
 ///
 /// # Errors
 ///
@@ -56,23 +69,24 @@ pub async fn rolled_back(store: &Store, mapping: &Mapping) -> Result<Option<Roll
 ///
 /// The database is away.
 pub async fn against(store: &Store, pin: Pin, mapping: &Mapping) -> Result<Option<RolledBack>, StoreError> {
-    let Some(sha256) = &pin.sha256 else { return Ok(None) };
+    let Some(sha256) = pin.sha256.clone() else { return Ok(None) };
     let own = sha256_of(mapping.source());
     let is_replaced = pin.replaces.contains(&own);
-    let mut contains = Vec::new();
-    if own != *sha256
-        && let Some(pinned) = text(store, sha256.as_str()).await?
-    {
-        let mut replaced = Vec::new();
-        for file in &pin.replaces {
-            replaced.extend(text(store, file.as_str()).await?);
-        }
-        contains = mapping.taken_back(&pinned, &replaced);
+    let mut compared = RolledBack { pin, is_replaced, contains: Vec::new(), unreadable: Vec::new() };
+    if own == sha256 {
+        return Ok(Some(compared));
     }
-    Ok(Some(RolledBack { pin, is_replaced, contains }))
-}
-
-async fn text(store: &Store, sha256: &str) -> Result<Option<Mapping>, StoreError> {
-    let text = store.mapping_text(&MappingSha256::new(sha256)).await?;
-    Ok(text.and_then(|text| Mapping::parse(sha256, &text).ok()))
+    let mut texts = Vec::new();
+    for file in std::iter::once(&sha256).chain(&compared.pin.replaces) {
+        match store.mapping_text(file).await?.and_then(|text| Mapping::parse(file.as_str(), &text).ok()) {
+            Some(mapping) => texts.push(mapping),
+            // A file that was refused never decided, so nothing of it was taken back.
+            None if *file != sha256 && store.activated_beginning(file.as_str()).await?.is_empty() => {}
+            None => compared.unreadable.push(file.clone()),
+        }
+    }
+    if let (true, Some((pinned, replaced))) = (compared.unreadable.is_empty(), texts.split_first()) {
+        compared.contains = mapping.taken_back(pinned, replaced);
+    }
+    Ok(Some(compared))
 }

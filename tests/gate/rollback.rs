@@ -147,6 +147,29 @@ async fn every_gate_follows_whatever_its_file_is_on_postgres() {
     every_gate_follows_whatever_its_file_is(Database::Postgres).await;
 }
 
+/// What cannot be compared is not taken for harmless.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_mapping_that_ran_cannot_be_read_no_file_is_activated_until_a_release() {
+    let pair = Pair::new(Database::Sqlite).await;
+    let activated = pair.activated().await;
+    let (first, last) = (&activated[0], &activated[activated.len() - 1]);
+    let (code, output) = pair.gates[0].attempt(&["rollback", "--to", first, "--yes"]);
+    assert_eq!(code, 0, "{output}");
+    pair.world.execute("DROP TRIGGER gate_mappings_refuse_update").await;
+    pair.world
+        .execute(&format!("UPDATE gate_mappings SET content = 'version = 9' WHERE sha256 = '{last}'"))
+        .await;
+    for file in [LEGACY.to_owned(), v2(LEGACY_TOO)] {
+        let edited = format!("{file}\"GET /new\" = {{ public = true }}\n");
+        put(&pair.gates[1], &edited);
+        let (code, output) = pair.gates[1].attempt(&["check"]);
+        assert!(code == 1 && output.contains("error[taken-back]"), "{output}");
+        let output = output.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(output.contains("cannot be read") && output.contains("rollback --release"), "{output}");
+    }
+    pair.all(403).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gate_that_refuses_the_mapping_is_named_with_the_reason() {
     let pair = Pair::new(Database::Sqlite).await;
