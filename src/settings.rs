@@ -41,7 +41,7 @@ pub use reviews::Reviews;
 pub use session::{Session, SessionKind};
 pub use values::{
     Address, AddressDetail, DatabaseSetting, Environment, Millis, NewerSchema, PositiveCount, RequestEcho,
-    SchemaSetting, TlsVersion,
+    SchemaSetting, SocketMode, TlsVersion,
 };
 
 /// Everything in `gate.toml`.
@@ -197,6 +197,10 @@ pub struct Listen {
     pub proxy: Address,
     /// Health, metrics, services' events and questions. Never to be reached from outside.
     pub admin: Address,
+    /// Who may connect to `proxy` where it is a Unix socket.
+    pub proxy_mode: SocketMode,
+    /// The same for `admin`.
+    pub admin_mode: SocketMode,
     /// Cleartext HTTP/2 with prior knowledge (RFC 9113 3.3), for a load balancer that speaks it.
     pub h2c: bool,
     /// How long requests may go on after SIGTERM or SIGQUIT.
@@ -213,6 +217,8 @@ impl Default for Listen {
         Listen {
             proxy: Address::tcp("127.0.0.1:8080"),
             admin: Address::tcp("127.0.0.1:9901"),
+            proxy_mode: SocketMode(0o660),
+            admin_mode: SocketMode(0o600),
             h2c: false,
             drain_ms: Millis(30_000),
             upgrade_socket: None,

@@ -35,7 +35,7 @@ use self::slots::ConnectionSlots;
 use super::bound_service::BoundService;
 use super::listen_address::ListenAddress;
 use crate::edge::listener::Listener;
-use crate::settings::{Address, Admin};
+use crate::settings::Admin;
 
 /// Connections that were accepted and wait for their turn.
 const WAITING: usize = 128;
@@ -56,14 +56,7 @@ pub(super) fn serve(
     let (sender, accepted) = mpsc::channel(WAITING);
     let app = Accept { sender, listener: listener.clone() };
     let mut service = Service::new("console-gate admin".to_owned(), app);
-    let mut config = address.listener();
-    if let Address::Unix(path) = address.target()
-        && let Ok(file) = std::fs::metadata(path)
-    {
-        // As the gate's umask has it: pingora would open it to everybody.
-        config = config.permissions(file.permissions());
-    }
-    service.add_listener(config);
+    service.add_listener(address.listener());
     let mut bound_service = BoundService { service, fds: fds.clone(), listener: listener.clone() };
     let stopping = stop.clone();
     tokio::spawn(async move { bound_service.start_service(None, stopping, 1).await });

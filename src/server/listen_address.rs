@@ -8,19 +8,20 @@
 //! queue of a gate that does not start after all. A Unix socket is bound when it is listened at, because one that is bound and
 //! not listened at looks like one that a dead process left.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::IntoRawFd;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pingora::listeners::ListenerConfig;
 use pingora::server::{Fds, ListenFds};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, UnixSocket};
 
 use super::occupant;
-use crate::settings::{Address, Listen};
+use crate::settings::{Address, Listen, SocketMode};
 
 /// How many connections wait to be accepted, at most.
 const BACKLOG: u32 = 65_535;
@@ -50,12 +51,21 @@ impl ListenError {
 
 /// Looks whether a gate could listen at its two addresses, and takes neither.
 pub fn look_at_addresses(listen: &Listen) -> Vec<(String, Result<(), ListenError>)> {
-    let both = [("[listen] proxy", &listen.proxy), ("[listen] admin", &listen.admin)];
-    let look = |(setting, address): (&'static str, &Address)| {
-        let looked = ListenAddress::look(setting, address).and_then(|found| found.is_free());
+    let look = |(setting, address, mode): Named<'_>| {
+        let looked = ListenAddress::look((setting, address, mode)).and_then(|found| found.is_free());
         (format!("{setting} {address}"), looked)
     };
-    both.into_iter().map(look).collect()
+    both(listen).into_iter().map(look).collect()
+}
+
+/// An address with its setting and, for a Unix socket, its mode.
+type Named<'a> = (&'static str, &'a Address, SocketMode);
+
+fn both(listen: &Listen) -> [Named<'_>; 2] {
+    [
+        ("[listen] proxy", &listen.proxy, listen.proxy_mode),
+        ("[listen] admin", &listen.admin, listen.admin_mode),
+    ]
 }
 
 /// The state of an address now.
@@ -101,7 +111,8 @@ pub(super) struct ListenAddress {
     setting: &'static str,
     /// Resolved: what the table knows it by, and the same for every spelling of an address.
     address: String,
-    is_unix: bool,
+    /// Of a Unix socket: who may connect to it.
+    mode: Option<SocketMode>,
     held: Held,
 }
 
@@ -118,10 +129,8 @@ impl ListenAddresses {
     ///
     /// An address cannot be one of this machine's.
     pub(super) fn look(listen: &Listen) -> Result<ListenAddresses, ListenError> {
-        Ok(ListenAddresses {
-            proxy: ListenAddress::look("[listen] proxy", &listen.proxy)?,
-            admin: ListenAddress::look("[listen] admin", &listen.admin)?,
-        })
+        let [proxy, admin] = both(listen).map(ListenAddress::look);
+        Ok(ListenAddresses { proxy: proxy?, admin: admin? })
     }
 
     /// Takes both addresses.
@@ -165,9 +174,9 @@ impl ListenAddresses {
 }
 
 impl ListenAddress {
-    fn look(setting: &'static str, address: &Address) -> Result<ListenAddress, ListenError> {
+    fn look((setting, address, mode): Named<'_>) -> Result<ListenAddress, ListenError> {
         let unusable = |error| unusable(setting, address.to_string(), error);
-        let found = |address: String, is_unix, held| ListenAddress { setting, address, is_unix, held };
+        let found = |address: String, mode, held| ListenAddress { setting, address, mode, held };
         match address {
             Address::Tcp(name) => {
                 let mut resolved = resolve(name).map_err(unusable)?;
@@ -182,11 +191,11 @@ impl ListenAddress {
                     }
                     Err(error) => return Err(unusable(error)),
                 };
-                Ok(found(resolved.to_string(), false, held))
+                Ok(found(resolved.to_string(), None, held))
             }
             Address::Unix(path) => {
                 let held = look_at_path(setting, path)?;
-                Ok(found(path.display().to_string(), true, held))
+                Ok(found(path.display().to_string(), Some(mode), held))
             }
         }
     }
@@ -237,7 +246,8 @@ impl ListenAddress {
                 if let Held::Taken { by } = look_at_path(self.setting, &path)? {
                     return Err(self.taken(by));
                 }
-                ListeningSocket::Unix(listen_at(&path).map_err(|error| self.too_late(error))?)
+                let listened = listen_at(&path, self.permissions());
+                ListeningSocket::Unix(listened.map_err(|error| self.too_late(error))?)
             }
         };
         Ok(Some(socket))
@@ -258,19 +268,22 @@ impl ListenAddress {
 
     /// The same for a client.
     pub(super) fn target(&self) -> Address {
-        if self.is_unix {
-            Address::Unix(self.address.clone().into())
-        } else {
-            Address::Tcp(self.address.clone())
+        match self.mode {
+            Some(_) => Address::Unix(self.address.clone().into()),
+            None => Address::Tcp(self.address.clone()),
         }
+    }
+
+    fn permissions(&self) -> Option<Permissions> {
+        self.mode.map(|SocketMode(mode)| Permissions::from_mode(mode))
     }
 
     /// What pingora needs to take the socket out of the table.
     pub(super) fn listener(&self) -> ListenerConfig {
-        if self.is_unix {
-            ListenerConfig::uds(self.address.clone())
-        } else {
-            ListenerConfig::tcp(self.address.clone())
+        match self.permissions() {
+            // pingora would open it to everybody.
+            Some(permissions) => ListenerConfig::uds(self.address.clone()).permissions(permissions),
+            None => ListenerConfig::tcp(self.address.clone()),
         }
     }
 }
@@ -323,14 +336,16 @@ fn connect(path: &Path) -> Option<io::Result<()>> {
 }
 
 /// Listens at a path that is free, or has a socket without a listener.
-fn listen_at(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+fn listen_at(path: &Path, mode: Option<Permissions>) -> io::Result<std::os::unix::net::UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let listener = std::os::unix::net::UnixListener::bind(path)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    // Before it is listened at, so that nobody connects who may not.
+    mode.map_or(Ok(()), |mode| std::fs::set_permissions(path, mode))?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 fn unusable(setting: &'static str, address: String, error: io::Error) -> ListenError {

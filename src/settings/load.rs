@@ -629,7 +629,7 @@ mod tests {
     fn an_empty_file_is_the_defaults() {
         let settings = Settings::parse("gate.toml", "").unwrap();
         assert_eq!(settings.listen.proxy.to_string(), "127.0.0.1:8080");
-        assert_eq!(settings.firewall.header_count.0, 100);
+        assert_eq!(settings.firewall.header_count.0, 94);
     }
 
     #[test]

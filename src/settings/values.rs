@@ -75,6 +75,42 @@ impl TryFrom<usize> for PositiveCount {
     }
 }
 
+/// Who may connect to a Unix socket: the mode of its file, in octal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SocketMode(pub u32);
+
+impl Serialize for SocketMode {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        format!("{:04o}", self.0).serialize(to)
+    }
+}
+
+impl JsonSchema for SocketMode {
+    fn schema_name() -> Cow<'static, str> {
+        "SocketMode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^0?[0-7]{3}$",
+            "description": "The mode of a Unix socket, in octal digits.",
+        })
+    }
+}
+
+impl TryFrom<String> for SocketMode {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let digits = text.strip_prefix('0').filter(|digits| digits.len() == 3).unwrap_or(&text);
+        let is_mode = digits.len() == 3 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+        let mode = u32::from_str_radix(digits, 8).ok().filter(|_| is_mode);
+        mode.map(SocketMode).ok_or("must be three octal digits, as \"0660\"")
+    }
+}
+
 /// A time in minutes, of at least one.
 pub(super) fn positive_minutes<'de, D: Deserializer<'de>>(from: D) -> Result<PositiveCount, D::Error> {
     positive(times::minutes(from)?)

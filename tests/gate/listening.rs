@@ -28,6 +28,32 @@ fn assert_names_the_address(gate: &Alone, address: &Place, setting: &str, proces
     assert!(!log.contains("the gate listens") && !log.contains("panicked"), "{log}");
 }
 
+/// Whoever can connect to the proxy's socket speaks for the front of the gate, and to the admin socket, for the operator.
+#[tokio::test]
+async fn a_unix_socket_is_for_those_whom_the_settings_name() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder();
+    let upstream = Recorder::start(folder.path(), "upstream.sock");
+    let (proxy, admin) = (unix(folder.path(), "proxy"), unix(folder.path(), "admin"));
+    for (home, set, expected) in [
+        ("default", "", [0o660, 0o600]),
+        ("set", "proxy_mode = \"0666\"\nadmin_mode = \"660\"\n", [0o666, 0o660]),
+    ] {
+        let home = folder.path().join(home);
+        let settings = settings(&home, &proxy, &admin, &upstream);
+        let settings = settings.replacen("[listen]\n", &format!("[listen]\n{set}"), 1);
+        let mut gate = Alone::serve(&home, &settings, &[]);
+        gate.ready(&admin, 200).await;
+        let mode = |name: &str| {
+            let file = std::fs::metadata(folder.path().join(name)).expect("the socket");
+            file.permissions().mode() & 0o777
+        };
+        assert_eq!([mode("proxy"), mode("admin")], expected, "{}", gate.log());
+        gate.signal("TERM");
+        assert_eq!(gate.exit_code().await, Some(0), "{}", gate.log());
+    }
+}
+
 #[tokio::test]
 async fn a_taken_port_is_reported_and_the_gate_ends() {
     let folder = folder();
