@@ -1,7 +1,8 @@
-//! `console-gate audit tail|verify|export|erase`
+//! `console-gate audit tail|verify|export|report|erase`
 
 mod erase;
 pub(super) mod export;
+mod report;
 mod verify;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -19,6 +20,7 @@ pub(super) const EXAMPLES: Examples = &[
         "audit export",
         &["console-gate --config gate.toml audit export --since 2026-11-01 --until 2026-12-01 --format csv"],
     ),
+    ("audit report", &["console-gate --config gate.toml audit report --since 2026-11-01 --until 2026-12-01"]),
     ("audit erase", &["console-gate --config gate.toml audit erase admin-07"]),
 ];
 
@@ -42,6 +44,7 @@ enum Action {
     },
     Verify(verify::Verify),
     Export(export::Export),
+    Report(report::Report),
     Erase(erase::Erase),
 }
 
@@ -60,6 +63,7 @@ pub(super) fn run(command: &Audit, common: &Common) -> anyhow::Result<Ended> {
         Action::Tail { limit, format } => tail(*limit, *format, common),
         Action::Verify(command) => verify::run(command, common),
         Action::Export(command) => export::run(command, common),
+        Action::Report(command) => report::run(command, common),
         Action::Erase(command) => erase::run(command, common),
     }
 }

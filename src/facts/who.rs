@@ -1,6 +1,7 @@
 //! Who could make a request in the past, and who did: what the database knows of it, and what it does not.
 
 mod did;
+mod report;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -26,6 +27,7 @@ use workbench::who::text::in_seconds;
 use workbench::who::{Change, Changed, Held, History, Holder, Holding, Period, Present, Who, who};
 
 pub use self::did::{Did, Use};
+pub use self::report::{Report, ReportOf, report};
 use self::rules::Timeline;
 use super::WorkbenchError;
 use crate::freshness::Posture;
@@ -64,9 +66,9 @@ pub struct Answer {
 /// The database did not answer, or access changed each time while it was read.
 pub async fn could(store: &SharedStore, asked: &Asked<'_>) -> Result<Answer, WorkbenchError> {
     let mut assumptions = Assumptions::default();
-    let facts = Facts::read(store, asked).await?;
+    let facts = Facts::read(store, asked.period.from).await?;
     let timeline = Timeline::read(store, asked, &facts.sealed, &mut assumptions).await?;
-    let (holders, changes) = facts.people(asked, &mut assumptions);
+    let (holders, changes) = facts.people(asked.period.from, asked.now, &mut assumptions);
     let history = History {
         now: asked.now,
         catalog: facts.catalog,
@@ -77,7 +79,7 @@ pub async fn could(store: &SharedStore, asked: &Asked<'_>) -> Result<Answer, Wor
     };
     let who = who(asked.method, asked.path, asked.policy, &history, asked.period);
     if asked.period.from < asked.now {
-        assumptions.of_the_past(facts.recording_since, asked);
+        assumptions.of_the_past(facts.recording_since, asked.period.from);
     }
     if who
         .people
@@ -120,9 +122,9 @@ impl Assumptions {
         }
     }
 
-    fn of_the_past(&mut self, recording_since: Option<DateTime<Utc>>, asked: &Asked<'_>) {
+    fn of_the_past(&mut self, recording_since: Option<DateTime<Utc>>, from: DateTime<Utc>) {
         match recording_since {
-            Some(since) if since > asked.period.from => self.add(format!(
+            Some(since) if since > from => self.add(format!(
                 "what was written before {} is not recorded: until then, everybody is taken to have held what they \
                  held at that time",
                 in_seconds(since)
@@ -157,9 +159,8 @@ struct Facts {
 }
 
 impl Facts {
-    async fn read(store: &SharedStore, asked: &Asked<'_>) -> Result<Facts, WorkbenchError> {
+    async fn read(store: &SharedStore, since: DateTime<Utc>) -> Result<Facts, WorkbenchError> {
         const TRIES: u32 = 5;
-        let since = asked.period.from;
         for _ in 0..TRIES {
             let before = store.control().await?.epoch;
             let facts = Facts {
@@ -183,7 +184,12 @@ impl Facts {
     }
 
     /// Everybody who holds or held something, and what was written, the oldest first.
-    fn people(&self, asked: &Asked<'_>, assumptions: &mut Assumptions) -> (Vec<Holder>, Vec<Changed>) {
+    fn people(
+        &self,
+        from: DateTime<Utc>,
+        now: DateTime<Utc>,
+        assumptions: &mut Assumptions,
+    ) -> (Vec<Holder>, Vec<Changed>) {
         let mut changes = self.changes(assumptions);
         let mut people = People::default();
         for fact in &self.roster {
@@ -221,11 +227,9 @@ impl Facts {
             }
         }
         changes.sort_by_key(|changed| changed.at);
-        changes.retain(|changed| {
-            changed.at > asked.period.from || matches!(changed.change, Change::Disabled { .. })
-        });
+        changes.retain(|changed| changed.at > from || matches!(changed.change, Change::Disabled { .. }));
         // What is written in the future was written by a clock that is ahead: it has happened.
-        changes.iter_mut().for_each(|changed| changed.at = changed.at.min(asked.now));
+        changes.iter_mut().for_each(|changed| changed.at = changed.at.min(now));
         (people.0.into_values().collect(), changes)
     }
 

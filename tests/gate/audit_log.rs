@@ -340,6 +340,56 @@ async fn an_export_holds_the_rows_of_its_time() {
     assert_eq!(scene.gate.attempt(&["audit", "export", "--since", "yesterday"]).0, 2);
 }
 
+/// In each of its forms: who held what, what was changed, and who was denied; and it says whether the audit is clean.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_of_a_period_is_whole_and_says_whether_the_audit_is_clean() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let scene = scene(database, Setup::V2).await;
+        scene.deny(1).await;
+        scene.deny(2).await;
+        scene.gate.run(&["group", "create", "night"]);
+        scene.gate.run(&["group", "add", "night", "anna", "--reason", "<script>RAXX-7</script>"]);
+        let report =
+            |format: &str| scene.gate.attempt(&["audit", "report", "--since", "1h", "--format", format]);
+        let (code, json) = report("json");
+        let json: Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
+        assert_eq!((code, &json["audit"]["clean"]), (0, &json!(true)), "{json:#}");
+        let held = json["access"].as_array().expect("grants").iter();
+        assert!(held.clone().any(|grant| grant["id"] == "anna" && grant["granted"] == "night"), "{json:#}");
+        let denied: u64 = json["uses"]
+            .as_array()
+            .expect("uses")
+            .iter()
+            .map(|one| one["denied"].as_u64().unwrap_or(0))
+            .sum();
+        assert_eq!(denied, 2, "{json:#}");
+        let (code, page) = report("html");
+        assert_eq!(code, 0, "{page}");
+        assert!(page.contains("The audit is clean") && page.contains("<td>night</td>"), "{page}");
+        assert!(page.contains("RAXX-7") && !page.contains("<script"), "{page}");
+        let (code, table) = report("csv");
+        let records: Vec<&str> = table.lines().filter_map(|line| line.split(',').next()).collect();
+        assert_eq!(code, 0, "{table}");
+        for record in ["record", "period", "access", "change", "use", "not_known"] {
+            assert!(records.contains(&record), "{record}: {table}");
+        }
+        let empty = scene.gate.attempt(&["audit", "report", "--since", "1h", "--until", "2h"]);
+        assert_eq!(empty.0, 2, "{}", empty.1);
+        let unlocked = match database {
+            Database::Sqlite => "DROP TRIGGER gate_audit_events_refuse_update",
+            Database::Postgres => "ALTER TABLE gate_audit_events DISABLE TRIGGER USER",
+        };
+        scene.world.execute(unlocked).await;
+        scene
+            .world
+            .execute("UPDATE gate_audit_events SET actor_id = 'ben' WHERE event_type = 'access_denied'")
+            .await;
+        let (code, page) = report("html");
+        assert_eq!(code, 1, "{page}");
+        assert!(page.contains("NOT CLEAN"), "{page}");
+    }
+}
+
 /// Deleting an admin requests the erasure; the name is blanked, the rows stay, and the chain verifies.
 #[tokio::test(flavor = "multi_thread")]
 async fn erasing_an_admin_leaves_the_chain_whole() {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console_gate::facts::who::{Answer, Asked, could, did};
+use console_gate::facts::who::{Answer, Asked, ReportOf, could, did, report};
 use console_gate::freshness::Posture;
 use console_gate::settings::Decisions;
 use grants::{AdminTable, By, Terms};
@@ -579,7 +579,96 @@ async fn who_did_is_what_was_recorded_and_what_lacks(database: &Database) {
     }
 }
 
+/// Who was in which group at that minute, by what: the sentences of the documents, without the gate's code.
+fn grants_at(minute: i64) -> BTreeSet<(&'static str, &'static str, &'static str)> {
+    let mut held = BTreeMap::new();
+    for (_, event) in HISTORY.iter().filter(|(time, _)| *time <= minute) {
+        match *event {
+            Joins(admin, group) => drop(held.insert((admin, group, "direct"), i64::MAX)),
+            Leaves(admin, group) => drop(held.remove(&(admin, group, "direct"))),
+            IsGranted(admin, group, until) => drop(held.insert((admin, group, "timed"), until)),
+            LosesGrant(admin, group) => drop(held.remove(&(admin, group, "timed"))),
+            Session(admin, until) => drop(held.insert((admin, "break-glass", "break_glass"), until)),
+            SessionEnds(admin) => drop(held.remove(&(admin, "break-glass", "break_glass"))),
+            Token(true) => drop(held.insert(("id of ci", "g1", "token"), i64::MAX)),
+            Token(false) => drop(held.remove(&("id of ci", "g1", "token"))),
+            // Who is disabled holds no membership meanwhile.
+            Active(admin, false) => held.retain(|(holder, ..), _| *holder != admin),
+            _ => {}
+        }
+    }
+    held.into_iter().filter(|(_, until)| *until > minute).map(|(grant, _)| grant).collect()
+}
+
+async fn a_report_lists_what_a_model_held_and_who_did_what(database: &Database) {
+    prepare(database).await;
+    for (minute, event) in HISTORY {
+        happen(database, minute, event).await;
+    }
+    let used =
+        |actor: &str, answer: &'static str, minute: i64, count: i64| store::decisions::DecisionRecord {
+            route: "GET /secrets".into(),
+            actor_id: actor.into(),
+            answer,
+            ..decision("/secrets", at(minute), count)
+        };
+    let records = [
+        used("anna", "allow", 70, 3),
+        used("anna", "allow", 130, 2),
+        used("ben", "deny", 90, 4),
+        used("cleo", "allow", 400, 1),
+    ];
+    let logged = Mark {
+        complete_until: at(500),
+        has_ended: true,
+        started_at: at(-120),
+        ..mark(EvidenceKind::Decisions)
+    };
+    database.store.log_decisions(&records, &logged).await.unwrap();
+    let decisions = Decisions { days: 100_000, ..Decisions::default() };
+    let asked = ReportOf { from: at(-25), until: at(200), now: Utc::now(), decisions: &decisions };
+    let found = report(&database.store, asked).await.unwrap();
+    for minute in HISTORY.iter().flat_map(|(minute, _)| [minute - 1, *minute, minute + 1]) {
+        let held = found.access.iter().filter(|grant| grant.origin != "legacy");
+        let held = held
+            .filter(|grant| grant.from <= at(minute) && grant.until.is_none_or(|until| until > at(minute)));
+        let held: BTreeSet<(&str, &str, &str)> =
+            held.map(|grant| (grant.id.as_str(), grant.granted.as_str(), grant.origin)).collect();
+        assert_eq!(held, grants_at(minute), "at {minute}");
+    }
+    let legacy = found
+        .access
+        .iter()
+        .filter(|grant| grant.origin == "legacy")
+        .map(|grant| (&*grant.id, &*grant.granted));
+    assert_eq!(legacy.collect::<Vec<_>>(), [("olaf", "superadmin")]);
+    let of_ben = found.access.iter().find(|grant| grant.id == "ben").unwrap();
+    assert_eq!((of_ben.from, of_ben.until), (at(20), Some(at(40))));
+    let uses: Vec<_> =
+        found.uses.iter().map(|one| (one.actor_id.as_str(), one.allowed, one.denied)).collect();
+    // The notes beside the token's changes are denials, on another row.
+    assert_eq!(uses, [("anna", 5, 0), ("anna", 0, 2)]);
+    assert_eq!(found.gaps, [] as [&str; 0]);
+    let sessions: Vec<_> =
+        found.break_glass.iter().map(|one| (one.admin.as_str(), one.starts, one.over_at)).collect();
+    assert_eq!(sessions, [("erin", Some(at(130)), Some(at(140)))]);
+    // Every change within the period, and nothing of before or after.
+    let flips = found.changes.iter().filter(|event| event.event_type == "flag_flipped").count();
+    let grants = found.changes.iter().filter(|event| event.event_type == "grant_recorded").count();
+    assert_eq!(flips, 3);
+    assert!(grants >= 8, "{grants}");
+    assert!(found.changes.iter().all(|event| (at(-25)..at(200)).contains(&event.occurred_at_utc)));
+    let later = ReportOf { from: at(141), until: at(150), now: Utc::now(), decisions: &decisions };
+    let later = report(&database.store, later).await.unwrap();
+    // What was let in is by the hour: the whole one counts.
+    let uses: Vec<_> =
+        later.uses.iter().map(|one| (one.actor_id.as_str(), one.allowed, one.denied)).collect();
+    assert_eq!(uses, [("anna", 2, 0)]);
+    assert!(later.break_glass.is_empty() && later.changes.is_empty(), "{later:?}");
+}
+
 on_both!(
+    a_report_lists_what_a_model_held_and_who_did_what,
     the_past_is_what_a_model_of_the_history_says,
     a_forged_history_alters_no_answer,
     what_is_not_known_is_said,

@@ -191,6 +191,17 @@ impl Store {
         send(connection.stream::<StoredEvent>(sql(BY_TIME).bind(since).bind(until))?, &rows).await
     }
 
+    /// The rows from `since` on and before `until` about changes of what somebody may do, or of what the gate does: all but those
+    /// about single requests, customers' events and the chains themselves.
+    pub async fn changes_between(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut connection = self.long_reader().await?;
+        connection.all(sql(CHANGES).bind(since).bind(until)).await
+    }
+
     /// How many rows of each table of grants no sealed row has or names.
     pub async fn unsealed_grants(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
         let mut connection = self.long_reader().await?;
@@ -266,7 +277,7 @@ impl Store {
 
     /// A connection whose statements may take as long as they like. It does not go back to the pool: it may be left in
     /// the middle of a snapshot.
-    async fn long_reader(&self) -> Result<Connection, StoreError> {
+    pub(crate) async fn long_reader(&self) -> Result<Connection, StoreError> {
         let mut connection = self.pool.acquire().await?;
         connection.close_on_drop();
         if let Connection::Postgres(_) = connection {
@@ -289,6 +300,13 @@ const BY_CHAIN: &str = "SELECT * FROM gate_audit_events ORDER BY chain_id, seque
 const BY_TIME: &str = "
     SELECT * FROM gate_audit_events
      WHERE occurred_at_utc >= $1 AND occurred_at_utc < $2
+     ORDER BY occurred_at_utc, id";
+
+const CHANGES: &str = "
+    SELECT * FROM gate_audit_events
+     WHERE occurred_at_utc >= $1 AND occurred_at_utc < $2
+       AND event_type NOT IN ('access_denied', 'denials_repeated', 'break_glass_used', 'break_glass_answered',
+                              'customer_event', 'chain_started')
      ORDER BY occurred_at_utc, id";
 
 const HEADS: &str = "

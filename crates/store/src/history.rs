@@ -1,6 +1,7 @@
 //! What was written since a time about who holds what, and the requests of a period: for questions about the past.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 
@@ -102,6 +103,24 @@ pub struct AuditedUse {
     pub last_seen: DateTime<Utc>,
 }
 
+/// Requests of one caller for one row in a period.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow, Serialize)]
+pub struct StoredUse {
+    pub actor_kind: String,
+    /// Empty where nobody was known, or the caller is erased.
+    pub actor_id: String,
+    pub method: String,
+    /// Empty where no row covered the path.
+    pub route: String,
+    /// By the decision log.
+    pub allowed: i64,
+    /// By the audit.
+    pub denied: i64,
+    pub break_glass: i64,
+    pub first_seen: DateTime<Utc>,
+    pub last_seen: DateTime<Utc>,
+}
+
 /// From when until when a gate wrote the decision log.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct LoggedBy {
@@ -174,6 +193,17 @@ impl Store {
         until: DateTime<Utc>,
     ) -> Result<Vec<AuditedUse>, StoreError> {
         self.all(sql(AUDITED).bind(route).bind(method).bind(since).bind(until)).await
+    }
+
+    /// Who used what from `since` on and before `until`: what was let in by the decision log, by the hour, and what was denied, or
+    /// let in by break-glass, by the audit.
+    pub async fn uses(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<StoredUse>, StoreError> {
+        let mut connection = self.long_reader().await?;
+        connection.all(sql(ALL_USES).bind(since).bind(until)).await
     }
 
     /// The gates that wrote the decision log between `since` and `until`, by their start.
@@ -255,6 +285,23 @@ const AUDITED: &str = "
        AND occurred_at_utc >= $3 AND occurred_at_utc < $4
      GROUP BY event_type, actor_kind, actor_id
      ORDER BY event_type, actor_kind, actor_id";
+
+const ALL_USES: &str = "
+    SELECT actor_kind, COALESCE(actor_id, '') AS actor_id, COALESCE(method, '') AS method, COALESCE(route, '') AS route,
+           CAST(SUM(allowed) AS BIGINT) AS allowed, CAST(SUM(denied) AS BIGINT) AS denied,
+           CAST(SUM(break_glass) AS BIGINT) AS break_glass, MIN(first_seen) AS first_seen, MAX(last_seen) AS last_seen
+      FROM (SELECT actor_kind, actor_id, method, route, count AS allowed, 0 AS denied, 0 AS break_glass,
+                   hour_utc AS first_seen, last_seen_at_utc AS last_seen
+              FROM gate_decisions
+             WHERE answer = 'allow' AND hour_utc >= $1 AND hour_utc < $2
+            UNION ALL
+            SELECT actor_kind, actor_id, method, route, 0, CASE event_type WHEN 'access_denied' THEN 1 ELSE 0 END,
+                   CASE event_type WHEN 'break_glass_used' THEN 1 ELSE 0 END, occurred_at_utc, occurred_at_utc
+              FROM gate_audit_events
+             WHERE event_type IN ('access_denied', 'break_glass_used') AND occurred_at_utc >= $1 AND occurred_at_utc < $2
+           ) uses
+     GROUP BY 1, 2, 3, 4
+     ORDER BY 1, 2, 4, 3";
 
 const LOGGED: &str = "
     SELECT gate, started_at_utc, complete_until_utc

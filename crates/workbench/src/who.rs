@@ -10,6 +10,7 @@
 //! mapping, a switch or a role for everybody. Pure: the history is passed in, and the caller that gathered it reports its
 //! limits.
 
+pub mod held;
 pub mod past;
 pub mod text;
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use ledger::Notary;
 use ledger::verify::{Fault as Damage, Kind, Summary, Verifier};
 use serde_json::{Value, json};
 use store::SharedStore;
@@ -13,6 +14,7 @@ use store::audit::Evidence;
 use tokio::sync::mpsc;
 
 use crate::cli::{Common, Ended, with_notary};
+use crate::settings::Settings;
 use crate::upkeep::retention::cutoffs;
 
 /// Rows on their way from the database.
@@ -45,17 +47,41 @@ enum Format {
     Json,
 }
 
-pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
-    let settings = common.settings()?;
-    let mut files = command.checkpoints.clone();
+/// The audit, verified.
+pub(super) struct Verified {
+    findings: Findings,
+    pub(super) summary: Summary,
+}
+
+impl Verified {
+    pub(super) fn total(&self) -> usize {
+        self.findings.total()
+    }
+}
+
+/// Verifies every row with these keys, and with the checkpoints in `files`, or in the file of the settings.
+pub(super) async fn verified(
+    store: &SharedStore,
+    notary: &Notary,
+    (files, settings): (&[PathBuf], &Settings),
+    most: usize,
+) -> anyhow::Result<Verified> {
+    let mut files = files.to_vec();
     if files.is_empty() {
         files.extend(settings.audit.checkpoint_file.clone().filter(|file| file.exists()));
     }
+    let mut findings = Findings { most, listed: Vec::new(), counts: BTreeMap::new() };
+    let verifier = Verifier::new(notary.keys().clone(), |damage: Damage| findings.add(&damage));
+    let summary = verify(store, verifier, &files).await?;
+    Ok(Verified { findings, summary })
+}
+
+pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
+    let settings = common.settings()?;
     with_notary(&settings, async |store, notary| {
         let most = if command.all { usize::MAX } else { LISTED };
-        let mut findings = Findings { most, listed: Vec::new(), counts: BTreeMap::new() };
-        let verifier = Verifier::new(notary.keys().clone(), |damage: Damage| findings.add(&damage));
-        let summary = verify(&store, verifier, &files).await?;
+        let Verified { findings, summary } =
+            verified(&store, &notary, (&command.checkpoints, &settings), most).await?;
         match command.format {
             Format::Text => print_text(&findings, &summary),
             Format::Json => print_json(&findings, &summary)?,

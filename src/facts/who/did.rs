@@ -104,7 +104,8 @@ pub(super) async fn did(
             });
         one.unexpected = is_judged.then_some(!could && who.anybody.is_empty());
     }
-    let gaps = gaps(store, asked, who, decisions, (from, until)).await?;
+    let clusters: BTreeSet<&str> = who.rows.iter().filter_map(|row| row.by.cluster.as_deref()).collect();
+    let gaps = gaps(store, (from, until, asked.now), &clusters, decisions).await?;
     Ok(Did { from, until, uses, gaps })
 }
 
@@ -134,13 +135,12 @@ fn entry<'u>(
     one
 }
 
-/// Why something may have happened that is not listed.
-async fn gaps(
+/// Why something may have happened that is not listed; in these clusters, or in all where none is named.
+pub(super) async fn gaps(
     store: &SharedStore,
-    asked: &Asked<'_>,
-    who: &Who,
+    (from, until, now): (DateTime<Utc>, DateTime<Utc>, DateTime<Utc>),
+    clusters: &BTreeSet<&str>,
     decisions: &Decisions,
-    (from, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<Vec<String>, StoreError> {
     let mut gaps = Vec::new();
     if !decisions.log {
@@ -149,7 +149,7 @@ async fn gaps(
                 .to_owned(),
         );
     }
-    let kept = asked.now - TimeDelta::days(i64::from(decisions.days));
+    let kept = now - TimeDelta::days(i64::from(decisions.days));
     if from < kept {
         gaps.push(format!(
             "the decision log is kept for {} days: what was let in before {} is forgotten",
@@ -168,7 +168,6 @@ async fn gaps(
     if covered + TimeDelta::minutes(2) < until {
         gaps.push(not_logged(covered, until));
     }
-    let clusters: BTreeSet<&str> = who.rows.iter().filter_map(|row| row.by.cluster.as_deref()).collect();
     for gap in store.gaps(from).await? {
         let concerns =
             gap.cluster.is_empty() || clusters.is_empty() || clusters.contains(gap.cluster.as_str());
