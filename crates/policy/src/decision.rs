@@ -370,7 +370,7 @@ pub fn decide(question: &Question<'_>) -> Verdict {
     decide_with(question, &TicketFacts::NotAsked)
 }
 
-/// Decides one request, given what is known about the ticket that it names.
+/// Decides one request, given the facts about the ticket that it names.
 pub fn decide_with(question: &Question<'_>, ticket: &TicketFacts) -> Verdict {
     let verdict = match question.target {
         Target::Row(row, rollout) => decide_row(row, rollout, question, ticket),

@@ -15,7 +15,7 @@ use crate::mapping::{BodyField, BodyRule};
 pub use kind::{BodyKind, BodyReport};
 pub use scalar::Scalar;
 
-/// What is known about the body.
+/// The known facts about the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BodyFacts {
     /// The row has no body rule, so the body was not examined.

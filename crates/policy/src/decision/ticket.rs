@@ -9,7 +9,7 @@ use crate::mapping::{CustomerPlace, Mapping, TicketRule};
 use crate::method::Method;
 use crate::rbac::Requirement;
 
-/// What is known about the ticket and the customer that a request names.
+/// The known facts about the ticket and the customer that a request names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TicketFacts {
     /// The ticket was not looked up: the row requires none, V2 is not consulted, or there is no request.
