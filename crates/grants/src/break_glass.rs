@@ -1,7 +1,8 @@
-//! Break-glass: for an emergency, a time-limited grant of the roles of the group `break-glass` (RBAC V2 design, section 6).
+//! Break-glass: for an emergency, a time-limited grant of the roles of the group `break-glass` (RBAC V2 design,
+//! section 6).
 //!
 //! ```text
-//! challenge -> a passkey signs who, why, for how long -> an alert is accepted -> one transaction: audit rows, session, review
+//! challenge -> a passkey signs who, why, how long -> alert accepted -> one transaction: audit rows, session, review
 //!                                                           \-> by no channel: no session
 //! session -> requests, each recorded before it is forwarded -> ended, or over -> another person closes the review
 //! ```

@@ -2,12 +2,12 @@
 //! impact. Edits of groups, roles and permissions go the same way where `[approval.edits]` requires it.
 //!
 //! ```text
-//! request -> pending -> approvals, each of one impact -> quorum -> one transaction: approval, audit rows, grant or edit
+//! request -> pending -> approvals of one impact -> quorum -> one transaction: approval, audit rows, grant or edit
 //!                 \-> denied, withdrawn, or too old
 //! ```
 //!
-//! `[approval]` of the mapping specifies who may approve what ([`ApprovalRule`]). An approver must neither have
-//! asked nor gain by it. That, and the approver's own groups, are judged as of the epoch at which the transaction
+//! `[approval]` of the mapping specifies who may approve what ([`ApprovalRule`]). An approver must neither have asked
+//! nor gain by the request. That, and the approver's own groups, are judged as of the epoch at which the transaction
 //! commits. An approval covers the impact that the approver was shown: if the impact has changed, the approval no
 //! longer counts.
 

@@ -6,7 +6,7 @@
 //! | what | becomes | because |
 //! |---|---|---|
 //! | U+0000 in a text, a value or a key | U+FFFD | Postgres refuses it in `text` and `jsonb` |
-//! | a float in JSON | its text: `0.5` becomes `"0.5"` | `jsonb` keeps a decimal, SQLite the text: `1e2` is `100` there |
+//! | a float in JSON | its text: `0.5` becomes `"0.5"` | `jsonb` keeps a decimal (`1e2` is `100`), SQLite the text |
 //! | JSON `null` as a whole column | NULL | they are the same to the reader |
 //! | JSON nested more than 32 deep | its text | the reader of JSON has a limit |
 //! | a time below the microsecond, a leap second | cut | neither database keeps it |

@@ -108,7 +108,8 @@ pub enum Rejection {
     Unknown,
     /// The route was deleted: 410.
     Gone,
-    /// 404 for every caller: the mapping lists the path in `quiet`, or the route is the gate's own and FLAG_RBAC_V2 is off.
+    /// 404 for every caller: the mapping lists the path in `quiet`, or the route is the gate's own and FLAG_RBAC_V2 is
+    /// off.
     Quiet,
     /// The caller is allowed, but the row does not allow the WebSocket that the request asks for: 400.
     Upgrade,

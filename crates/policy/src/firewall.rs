@@ -18,8 +18,8 @@
 //!
 //! Everything is pure: no clock, no socket. The caller keeps the deadline for the head and counts a chunked body.
 //!
-//! In reading order: [`head`](HeadSearch), `request_line`, [`target`](RequestTarget), `collect`, [`fields`](Fields), `host`,
-//! [`framing`](Framing), `cookie`, `connection`, [`strip`](StripList).
+//! In reading order: [`head`](HeadSearch), `request_line`, [`target`](RequestTarget), `collect`, [`fields`](Fields),
+//! `host`, [`framing`](Framing), `cookie`, `connection`, [`strip`](StripList).
 
 mod chunks;
 mod collect;

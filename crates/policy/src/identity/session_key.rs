@@ -2,7 +2,7 @@
 //! token is in Console's database.
 //!
 //! ```text
-//! cookie --signature, age--> token --form--> what the sessions SELECT is asked with: the token or its SHA-256,
+//! cookie --signature, age--> token --form--> parameter of the sessions SELECT: the token or its SHA-256,
 //!                                            behind Console's prefix
 //! ```
 //!
