@@ -1,9 +1,10 @@
-//! Alerts to the people on call: what must be accepted before something happens, and what is sent behind it.
+//! Alerts to the people on call: those that must be accepted before an action happens, and those that are sent after
+//! it.
 //!
 //! ```text
-//! deliver --> every channel, side by side --> accepted by one: receipts; the others try again by the outbox
-//!                                        \--> accepted by none: an error, and what asked does not happen
-//! enqueue --> gate_alerts, a row for each channel --> one gate sends what is due, until it is accepted
+//! deliver --> every channel, side by side --> accepted by one: receipts; the others retry through the outbox
+//!                                        \--> accepted by none: an error, and the announced action does not happen
+//! enqueue --> gate_alerts, a row for each channel --> one gate sends each when due, until it is accepted
 //! ```
 //!
 //! An alert is sent at least once: a gate that dies between the acceptance and its row sends it again.
@@ -23,18 +24,18 @@ use store::{SharedStore, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long a delivery that one channel has accepted waits for the others: the caller is in an emergency.
+/// How long a delivery waits for the other channels after one has accepted: the caller is in an emergency.
 const OTHERS: Duration = Duration::from_millis(500);
 /// The first pause before an alert is sent again; each further one is twice as long.
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(30);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
-/// How many alerts one look at the outbox sends at most on each channel, one after the other.
+/// The most alerts that one look at the outbox sends on each channel, one after the other.
 const BATCH: u32 = 20;
 
 /// A message to the people on call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// What makes it the same alert as another: it is sent once to each channel.
+    /// The identity of the alert: alerts with the same key are sent only once to each channel.
     pub key: String,
     /// A stable word for metrics and the audit: `break_glass`, `canary`.
     pub kind: &'static str,
@@ -53,27 +54,27 @@ impl Alert {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Receipt {
     pub channel: String,
-    /// What the channel calls the message, as its operator can look it up.
+    /// The channel's name for the message, with which its operator can look it up.
     pub reference: String,
     pub at: DateTime<Utc>,
 }
 
-/// Why a channel did not accept an alert. None of these holds a secret.
+/// Why a channel did not accept an alert. None of these contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
-    /// No connection, or no answer that can be read.
+    /// No connection, or no readable answer.
     #[error("{0}")]
     Unreachable(String),
-    /// An answer that says no. It will say so again until somebody changes something.
+    /// A permanent refusal: the answer stays the same until the configuration is changed.
     #[error("{0}")]
     Refused(String),
-    /// An answer that says not now: a fault of its own, or a greylist.
+    /// A temporary refusal: a fault of the channel's own, or a greylist.
     #[error("{0}")]
     Deferred(String),
-    /// It asks to be left alone for a while.
+    /// The channel asks for a pause.
     #[error("{why}; it can be asked again in {pause:?}")]
     Throttled { why: String, pause: Duration },
-    /// No answer within the time.
+    /// No answer within the deadline.
     #[error("no answer within {0:?}")]
     Late(Duration),
 }
@@ -91,14 +92,14 @@ impl ChannelError {
     }
 }
 
-/// What a channel sends.
+/// The message that a channel sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'m> {
     /// The same for the same alert, so that a mail that is sent twice is shown once.
     pub key: &'m str,
     pub subject: &'m str,
     pub text: &'m str,
-    /// The mail address that it is for; `None` for the people on call.
+    /// The recipient's mail address; `None` for the people on call.
     pub to: Option<&'m str>,
 }
 
@@ -113,7 +114,7 @@ pub trait Channel: Send + Sync {
         false
     }
 
-    /// Sends once. Returns what the channel calls the message.
+    /// Sends once. Returns the channel's name for the message.
     async fn send(&self, message: Message<'_>) -> Result<String, ChannelError>;
 }
 
@@ -121,7 +122,7 @@ pub trait Channel: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.in_words())]
 pub struct NoChannel {
-    /// Each channel, and why it did not.
+    /// Each channel with its reason.
     pub failures: Vec<(&'static str, ChannelError)>,
 }
 
@@ -143,7 +144,7 @@ pub struct Alerts {
     store: SharedStore,
     clock: SharedClock,
     channels: Vec<Arc<dyn Channel>>,
-    /// For one attempt on one channel.
+    /// The deadline of one attempt on one channel.
     deadline: Duration,
 }
 
@@ -166,12 +167,13 @@ impl Alerts {
         self.channels.iter().map(|channel| channel.name()).collect()
     }
 
-    /// Sends now to every channel, side by side. Returns the receipts as soon as there is one, with those that come soon
-    /// after it; channels that fail get the alert by the outbox.
+    /// Sends now to every channel, in parallel. Returns the receipts as soon as there is one, including those that
+    /// arrive shortly after it; channels that fail get the alert through the outbox.
     ///
     /// # Errors
     ///
-    /// No channel accepted it within the deadline. It is not in the outbox then: what it announces does not happen.
+    /// No channel accepted the alert within the deadline. In that case it is not in the outbox, and the announced
+    /// action must not happen.
     pub async fn deliver(&self, alert: &Alert) -> Result<Vec<Receipt>, NoChannel> {
         let mut attempts = self.attempt_all(alert);
         let (mut receipts, mut failures) = (Vec::new(), Vec::new());
@@ -188,7 +190,7 @@ impl Alerts {
                     receipts.push(receipt);
                 }
                 Some(Ok((name, Err(error)))) => failures.push((name, error)),
-                // A channel that panics has not accepted anything; the panic is logged.
+                // A channel that panics has not accepted the alert; the panic is logged.
                 Some(Err(_)) => {}
             }
         }
@@ -200,11 +202,11 @@ impl Alerts {
         Ok(receipts)
     }
 
-    /// Puts the alert into the outbox, from which one of all gates sends it until it is accepted.
+    /// Puts the alert into the outbox. One of the gates sends it from there until it is accepted.
     ///
     /// # Errors
     ///
-    /// The database did not take it.
+    /// The database did not accept it.
     pub async fn enqueue(&self, alert: &Alert) -> Result<(), StoreError> {
         self.store.add_alerts(&self.rows(alert)).await
     }
@@ -222,7 +224,7 @@ impl Alerts {
         self.channels.iter().map(|channel| row(alert, channel.name(), OutboxState::due(now), now)).collect()
     }
 
-    /// The same for the mail address of one admin; to the people on call where no channel sends mails.
+    /// The same for the mail address of one admin, or for the people on call if no channel sends mails.
     pub fn rows_for(&self, alert: &Alert, address: &str) -> Vec<NewAlert> {
         let Some(mail) = self.channels.iter().find(|channel| channel.reaches_admins()) else {
             return self.rows(alert);
@@ -232,7 +234,7 @@ impl Alerts {
         vec![NewAlert { recipient: Some(address.to_owned()), ..row }]
     }
 
-    /// Sends to each channel, side by side, once. Nothing is kept.
+    /// Sends once to each channel, in parallel. Nothing is stored.
     pub async fn try_each(&self, alert: &Alert) -> Vec<Attempt> {
         let mut attempts = self.attempt_all(alert);
         let mut outcomes = Vec::new();
@@ -262,7 +264,7 @@ impl Alerts {
         outcome.map(|reference| Receipt { channel, reference, at: self.clock.now() })
     }
 
-    /// Keeps what is known of a delivery, and waits for the channels that have not answered yet.
+    /// Stores the known results of a delivery, and waits for the channels that have not answered yet.
     async fn record_all(
         self,
         alert: Alert,
@@ -289,13 +291,13 @@ impl Alerts {
         }
     }
 
-    /// Sends what is due in the outbox, and returns how many alerts were accepted.
+    /// Sends the due alerts of the outbox, and returns how many were accepted.
     ///
     /// # Errors
     ///
-    /// The database did not answer. What was accepted by then may be sent again.
+    /// The database did not answer. Alerts that were already accepted may be sent again.
     pub async fn send_due(&self) -> Result<usize, StoreError> {
-        // Side by side: a channel that is slow delays its own alerts alone.
+        // In parallel: a slow channel delays only its own alerts.
         let sent = join_all(self.channels.iter().map(|channel| self.send_due_on(&**channel))).await;
         sent.into_iter().sum()
     }
@@ -303,7 +305,7 @@ impl Alerts {
     async fn send_due_on(&self, channel: &dyn Channel) -> Result<usize, StoreError> {
         let (name, begun, mut accepted) = (channel.name(), Instant::now(), 0);
         for waiting in self.store.alerts_due(name, self.clock.now(), BATCH).await? {
-            // Another gate may take the work over once the lease is over.
+            // Another gate may take over the work once the lease has expired.
             if begun.elapsed() > OUTBOX.lease / 2 {
                 break;
             }
@@ -322,7 +324,7 @@ impl Alerts {
                     if let (ChannelError::Throttled { .. }, Some(next)) = (&error, state.next_at) {
                         self.store.postpone_alerts(name, next).await?;
                     }
-                    // One that refuses a mail may take the next; one that does not answer will not.
+                    // A channel that refuses one mail may accept the next; one that does not answer will not.
                     if !matches!(error, ChannelError::Refused(_)) {
                         break;
                     }
@@ -332,7 +334,7 @@ impl Alerts {
         Ok(accepted)
     }
 
-    /// Publishes how many alerts wait and for how long the oldest has.
+    /// Publishes the number of waiting alerts and the age of the oldest.
     async fn publish(&self) -> Result<(), StoreError> {
         let (waiting, oldest) = self.store.alerts_waiting().await?;
         let age = oldest.map_or(TimeDelta::zero(), |oldest| self.clock.now() - oldest);
@@ -362,7 +364,7 @@ fn row(alert: &Alert, channel: &str, state: OutboxState, now: DateTime<Utc>) -> 
     }
 }
 
-/// A failed attempt, and when the next one is.
+/// The state after a failed attempt, with the time of the next one.
 fn failed(error: &ChannelError, attempts: i64, now: DateTime<Utc>) -> OutboxState {
     let asked = match error {
         ChannelError::Throttled { pause, .. } => TimeDelta::from_std(*pause).unwrap_or(LONGEST_PAUSE),
@@ -377,7 +379,7 @@ fn pause(attempts: i64) -> TimeDelta {
     (FIRST_PAUSE * 2_i32.pow(doubled)).min(LONGEST_PAUSE)
 }
 
-/// Sends what is due, one gate at a time, for as long as the task runs; forgets what is older than `keep`.
+/// Sends due alerts, one gate at a time, as long as the task runs; deletes alerts older than `keep`.
 pub async fn follow(alerts: Alerts, gate: String, keep: Duration) {
     let work = OUTBOX;
     loop {
@@ -388,11 +390,11 @@ pub async fn follow(alerts: Alerts, gate: String, keep: Duration) {
     }
 }
 
-/// The work of sending what is due.
+/// The timed work of sending due alerts.
 pub const OUTBOX: TimedWork =
     TimedWork { name: "alerts", period: Duration::from_secs(10), lease: Duration::from_secs(300) };
 
-/// Sends what is due if it is this gate's turn; `None` if it is not.
+/// Sends due alerts if it is this gate's turn; `None` if it is not.
 ///
 /// # Errors
 ///

@@ -1,7 +1,8 @@
-//! What a change opens and closes that no profile of people shows: for one ticket and customer, in a break-glass session, and to a
-//! machine whose token becomes known. An impact compares what people hold through groups; these count apart from that.
+//! The effects of a change that no profile of people shows: routes that open or close for one ticket and customer, in a
+//! break-glass session, and for a machine whose token becomes known. An impact compares the access of people through
+//! groups; these effects are reported separately.
 //!
-//! Judged as an impact is: with `FLAG_RBAC_V2` and that of grants for tickets on.
+//! They are judged like an impact: with `FLAG_RBAC_V2` and the flag of grants for tickets on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,14 +24,14 @@ use super::plan::Plan;
 use super::state::State;
 use crate::registry::Registry;
 
-/// Routes that are named in one line.
+/// The most routes that are named in one line.
 const MOST_NAMED: usize = 5;
 
-/// Where routes open apart from groups.
+/// Where routes open independently of groups.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// In requests that name both.
+    /// In requests that name both the ticket and the customer.
     Ticket { ticket: String, customer: i64 },
     /// In a session that the admin may start.
     BreakGlass,
@@ -44,7 +45,8 @@ pub struct Apart {
     pub change: AccessChange,
     /// The routes that open or close now.
     pub routes: Vec<String>,
-    /// The routes that do so once V2 decides them: a legacy gate decides them now, and knows neither tickets nor sessions.
+    /// The routes that do so once V2 decides them: now a legacy gate decides them, which knows neither tickets nor
+    /// sessions.
     pub once_on_v2: Vec<String>,
 }
 
@@ -76,7 +78,7 @@ fn some(routes: &[String]) -> String {
     named.join(", ")
 }
 
-/// The routes that roles open in a scope, decided by V2 now or not.
+/// The routes that roles open in a scope, now or once V2 decides them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opens {
     pub now: BTreeSet<Arc<str>>,
@@ -84,13 +86,13 @@ pub struct Opens {
 }
 
 impl Opens {
-    /// The same while V2 decides nothing.
+    /// The same while V2 decides no route.
     pub fn while_off(mut self) -> Opens {
         self.once_on_v2.append(&mut self.now);
         self
     }
 
-    /// What an admin is told before and after a session starts.
+    /// The message to an admin before and after a session starts.
     pub fn of_session_in_words(&self) -> String {
         let count = |routes: &BTreeSet<Arc<str>>| match routes.len() {
             1 => "1 route".to_owned(),
@@ -112,7 +114,7 @@ impl Opens {
     }
 }
 
-/// What a break-glass session opens to an admin who is in these groups.
+/// The routes that a break-glass session opens for an admin in these groups.
 pub fn opened_by_session(
     mapping: &Mapping,
     catalog: &Catalog,
@@ -172,7 +174,7 @@ fn opens(
     opened
 }
 
-/// What a plan changes apart from groups.
+/// The changes of a plan that are independent of groups.
 pub fn apart(mapping: &Mapping, state: &State, plan: &Plan) -> Vec<Apart> {
     let [before, after] = plan.tickets();
     let sides = [(&state.registry, before), (&plan.after, after)];
@@ -189,7 +191,7 @@ pub fn apart(mapping: &Mapping, state: &State, plan: &Plan) -> Vec<Apart> {
                 to.difference(from).map(ToString::to_string).collect()
             };
             let (routes, once_on_v2) = (new(&to.now, &known.now), new(&to.once_on_v2, &known.once_on_v2));
-            // A scope that opens nothing is said where it comes or goes.
+            // A scope that opens nothing is reported when it begins or ends.
             if from.is_none() || !routes.is_empty() || !once_on_v2.is_empty() {
                 let (admin, scope) = key.clone();
                 found.push(Apart { admin, scope, change, routes, once_on_v2 });
@@ -199,7 +201,8 @@ pub fn apart(mapping: &Mapping, state: &State, plan: &Plan) -> Vec<Apart> {
     found
 }
 
-/// What each enabled admin has in each scope. Only those whom a change could concern: who has a ticket, and who is named.
+/// The routes that each enabled admin can use in each scope. Contains only admins that a change could concern: holders
+/// of tickets, and admins that may start a session.
 fn scopes(
     mapping: &Mapping,
     registry: &Registry,
@@ -232,17 +235,18 @@ fn scopes(
     scopes
 }
 
-/// What becomes of a machine whose token the gate gets to know.
+/// The effect on a machine of the gate learning its token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Known {
-    /// The routes that take machines and let this one in.
+    /// The routes for machines that permit this one.
     pub opens: Vec<String>,
-    /// The routes on which Console judges tokens that the gate does not know, and on which the gate refuses this one from now on.
+    /// The routes on which Console judges tokens that the gate does not know, and on which the gate refuses this
+    /// machine from now on.
     pub cut_off: Vec<String>,
 }
 
 impl Known {
-    /// For a machine with these groups and legacy roles.
+    /// The effect for a machine with these groups and legacy roles.
     pub fn of(mapping: &Mapping, catalog: &Catalog, machine: &Person) -> Known {
         let control = Control { epoch: Epoch(0), rbac_v2: true, may_enforce: true };
         let mut known = Known::default();
@@ -259,7 +263,7 @@ impl Known {
         known
     }
 
-    /// A sentence for each of both.
+    /// One sentence for each of the two lists.
     pub fn in_words(&self, name: &str, is_enrolled: bool) -> Vec<String> {
         let mut lines = Vec::new();
         lines.push(match self.opens.as_slice() {
@@ -277,7 +281,7 @@ impl Known {
     }
 }
 
-/// What lets somebody in, asked of the decision itself; a body that meets none of the row's rules.
+/// What permits a principal, according to the decision itself, with a body that meets none of the row's rules.
 pub fn let_in(target: Target<'_>, person: &Person, catalog: &Catalog, control: &Control) -> Option<LetInBy> {
     let roles = person.roles(catalog);
     let access = Access {
@@ -295,7 +299,7 @@ pub fn let_in(target: Target<'_>, person: &Person, catalog: &Catalog, control: &
     outcome(target, Caller::Known(&principal, &access), control)
 }
 
-/// What lets a caller in, with a body that meets none of the row's rules.
+/// What permits a caller, with a body that meets none of the row's rules.
 pub fn outcome(target: Target<'_>, caller: Caller<'_>, control: &Control) -> Option<LetInBy> {
     let rules = target.row().map_or(0, |row| row.kind.body_rules().len());
     let body = if rules == 0 { BodyFacts::NotRead } else { BodyFacts::Read(vec![false; rules]) };

@@ -1,8 +1,8 @@
-//! Who may change access: the rule of docs/guards.md, in five sentences. Pure: the state before a change and after it, what
-//! the mapping and the settings name, and who makes the change.
+//! Who may change access: the rule of docs/guards.md, in five sentences. Pure: the inputs are the state before a change
+//! and after it, the names in the mapping and the settings, and the author of the change.
 //!
-//! An author *holds* a right here when it holds the right without an end. An operator with the credentials of the database
-//! is outside of the rule, as root is.
+//! An author *holds* a right here if it holds the right without an end. An operator with the credentials of the
+//! database is outside of the rule, as root is.
 
 pub mod holdings;
 
@@ -32,8 +32,8 @@ pub enum Sentence {
     FourEyes,
     /// Filling or emptying a group takes authority over the group, whatever it brings today.
     Group,
-    /// An approval covers what was shown, counts while its approver and its asker may still give it, and lasts no longer
-    /// than the approver's own right to approve.
+    /// An approval covers the impact as shown, counts while its approver and its asker may still give it, and lasts no
+    /// longer than the approver's own right to approve.
     Approval,
 }
 
@@ -49,7 +49,7 @@ impl Sentence {
         }
     }
 
-    /// The word by which the audit has a refusal.
+    /// The word for a refusal in the audit.
     pub const fn word(self) -> &'static str {
         match self {
             Sentence::Own => "rule_a",
@@ -61,11 +61,11 @@ impl Sentence {
     }
 }
 
-/// What the mapping, the settings and the grantors make of names.
+/// The powers of names in the mapping, the settings and the grantors.
 pub struct Powers {
-    /// The permission that lets its holders give to others what they do not hold.
+    /// The permission that lets its holders give rights that they do not hold.
     pub grant_any: Option<Right>,
-    /// Any of these lets a request through to the API's writes.
+    /// Any of these permits requests to the API's writes.
     pub write: BTreeSet<Right>,
     /// The groups whose members approve.
     pub approvers: BTreeSet<Arc<str>>,
@@ -77,7 +77,7 @@ pub struct Powers {
 }
 
 impl Powers {
-    /// What these sources name.
+    /// The powers that these sources specify.
     pub fn of(
         mapping: &Mapping,
         glass: &BreakGlassRules,
@@ -104,7 +104,7 @@ impl Powers {
         }
     }
 
-    /// Whether two people have to give that (sentence c).
+    /// Whether two people have to give this right (sentence c).
     fn needs_four_eyes(&self, right: &Right) -> bool {
         match right {
             Right::Group(name) => {
@@ -122,7 +122,7 @@ impl Powers {
         self.grantors.iter().any(|grantor| grantor.by == group)
     }
 
-    /// Whether a power goes with membership of that group, whatever roles it brings.
+    /// Whether membership of that group carries a power, whatever roles it brings.
     pub fn names(&self, group: &Arc<str>) -> bool {
         self.cohorts.contains(group) || self.needs_four_eyes(&Right::Group(group.clone()))
     }
@@ -140,11 +140,11 @@ pub struct Weighed<'w> {
     pub after: Grants<'w>,
 }
 
-/// Whether one person's word is enough.
+/// Whether the approval of another person is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Allow,
-    /// Another person has to approve it: it gives these.
+    /// Another person has to approve the change, because it gives these rights.
     Approve(Vec<Right>),
 }
 
@@ -152,7 +152,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub sentence: Sentence,
-    /// What the author lacks, or would gain.
+    /// The rights that the author lacks, or would gain.
     pub rights: Vec<Right>,
     /// Who could make the change instead, in words.
     pub could: Vec<String>,
@@ -178,7 +178,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Who makes a change.
+/// The author of a change.
 pub type Author<'a> = (CallerKind, &'a str);
 
 /// Judges a change that `author` wants to make.
@@ -211,7 +211,7 @@ pub fn judge(author: Author<'_>, weighed: &Weighed<'_>, powers: &Powers) -> Resu
         if let Some(group) = emptied(change, weighed, powers) {
             let right = Right::Group(group.clone());
             let target = Target::Group(group.to_string());
-            // What only ends something cannot wait for an approval.
+            // A change that only ends access cannot wait for an approval.
             let by_grantors = delegation(&own, &target, powers).is_some_and(|grantor| !grantor.with_approval);
             let may = own.is_lasting(&right) || holds_grant_any(&own, powers) || by_grantors;
             if !may {
@@ -233,11 +233,11 @@ pub fn judge(author: Author<'_>, weighed: &Weighed<'_>, powers: &Powers) -> Resu
     }
 }
 
-/// Refuses a change by which `principal`, who makes, asks for or approves it, would gain anything (sentence a).
+/// Refuses a change by which `principal`, who makes, requests or approves it, would gain anything (sentence a).
 ///
 /// # Errors
 ///
-/// What the principal would gain.
+/// The rights that the principal would gain.
 pub fn gains_nothing(principal: Author<'_>, weighed: &Weighed<'_>, powers: &Powers) -> Result<(), Refusal> {
     let before = Holdings::of(principal.0, principal.1, &weighed.before);
     let gained = Holdings::of(principal.0, principal.1, &weighed.after).gained_since(&before);
@@ -251,7 +251,7 @@ pub fn gains_nothing(principal: Author<'_>, weighed: &Weighed<'_>, powers: &Powe
     Err(Refusal { sentence: Sentence::Own, rights, could })
 }
 
-/// What every principal gains, in a fixed order: what an approval covers (sentence e).
+/// The gains of every principal, in a fixed order. An approval covers them (sentence e).
 pub fn gains<'w>(weighed: &Weighed<'w>) -> Vec<(CallerKind, &'w str, Vec<Gain>)> {
     let Weighed { before, after, .. } = weighed;
     let of = |(kind, id): (CallerKind, &'w str)| {
@@ -261,8 +261,8 @@ pub fn gains<'w>(weighed: &Weighed<'w>) -> Vec<(CallerKind, &'w str, Vec<Gain>)>
     concerned(weighed).into_iter().filter_map(of).collect()
 }
 
-/// The principals whose holdings a change can touch: those it names, those in a group that brings something else afterwards, and
-/// holders of tickets and sessions, who are few.
+/// The principals whose holdings a change can affect: those that it names, those in a group that brings different roles
+/// afterwards, and holders of tickets and sessions, who are few.
 fn concerned<'w>(weighed: &Weighed<'w>) -> BTreeSet<(CallerKind, &'w str)> {
     let Weighed { changes, before, after } = weighed;
     let mut concerned: BTreeSet<(CallerKind, &str)> =
@@ -279,7 +279,7 @@ fn concerned<'w>(weighed: &Weighed<'w>) -> BTreeSet<(CallerKind, &'w str)> {
     concerned
 }
 
-/// The groups whose members hold other roles or permissions afterwards, in a session or without.
+/// The groups whose members hold different roles or permissions afterwards, in a session or without one.
 fn changed_groups(before: &Grants<'_>, after: &Grants<'_>) -> BTreeSet<Arc<str>> {
     let brings = |catalog: &Catalog, group: &str| {
         let roles = catalog.roles_of_group(group);
@@ -297,7 +297,7 @@ fn holds_grant_any(own: &Holdings, powers: &Powers) -> bool {
     powers.grant_any.as_ref().is_some_and(|right| own.is_lasting(right))
 }
 
-/// The delegation by which someone may give `target`; one that needs no approval, if there are several.
+/// The delegation under which an author may give `target`; if there are several, one that needs no approval.
 fn delegation<'p>(own: &Holdings, target: &Target, powers: &'p Powers) -> Option<&'p Grantor> {
     let held = powers
         .grantors
@@ -306,7 +306,7 @@ fn delegation<'p>(own: &Holdings, target: &Target, powers: &'p Powers) -> Option
     held.min_by_key(|grantor| grantor.with_approval)
 }
 
-/// The group or role that a change gives as a whole: what its grantors may give.
+/// The group or role that a change gives as a whole: its grantors may give it.
 fn target(change: &RbacChange) -> Option<Target> {
     match change {
         RbacChange::Join { group, .. } => Some(Target::Group(group.clone())),
@@ -319,7 +319,7 @@ fn target(change: &RbacChange) -> Option<Target> {
     }
 }
 
-/// What a change gives to whom it is about, with everything that comes with it.
+/// The rights that a change gives to its beneficiary, including everything that comes with them.
 fn given(change: &RbacChange, after: &Catalog) -> BTreeSet<Right> {
     let with = |roles: BTreeSet<Arc<str>>| {
         let permissions = after.permissions_of(&roles).into_iter().map(Right::Permission);
@@ -337,12 +337,12 @@ fn given(change: &RbacChange, after: &Catalog) -> BTreeSet<Right> {
         RbacChange::TicketGrant { grant } => role(&grant.role),
         RbacChange::GrantRole { role: name, .. } | RbacChange::Inherit { parent: name, .. } => role(name),
         RbacChange::Permit { permission, .. } => [Right::Permission(permission.as_str().into())].into(),
-        // A grantor can give it all, so the one who appoints grantors must be able to give it all.
+        // A grantor can give all of it, so only an author that can give all of it may appoint grantors.
         RbacChange::AddGrantor { of, .. } => match of {
             Target::Group(name) => group(name),
             Target::Role(name) => role(name),
         },
-        // An admin who is enabled again holds what it held, and a name by itself gives nothing.
+        // An admin that is enabled again holds what it held before, and a name by itself gives nothing.
         RbacChange::AddAdmin { .. }
         | RbacChange::DisableAdmin { .. }
         | RbacChange::EnableAdmin { .. }
@@ -364,9 +364,9 @@ fn given(change: &RbacChange, after: &Catalog) -> BTreeSet<Right> {
     }
 }
 
-/// The group that a change empties: of roles, of its last member where a power goes with membership, or, where it is a cohort, of
-/// anybody. A revocation of access needs no authority; an empty group is filled by an honest repair, and a cohort may be the
-/// stricter gate.
+/// The group that a change empties: of roles, of its last member if membership carries a power, or, if it is a cohort,
+/// of any member. Revoking access needs no authority. But an empty group is filled by an honest repair, and a cohort
+/// may be under the stricter gate.
 fn emptied(change: &RbacChange, weighed: &Weighed<'_>, powers: &Powers) -> Option<Arc<str>> {
     let has_members = |grants: &Grants<'_>, group: &str| {
         grants.joined.iter().any(|(_, name)| name == group)

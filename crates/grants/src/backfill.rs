@@ -1,6 +1,6 @@
-//! Memberships from the legacy roles: who holds `superadmin` is put into the groups that `superadmin` is mapped to.
+//! Memberships from the legacy roles: holders of `superadmin` are added to the groups to which `superadmin` is mapped.
 //!
-//! Worked out first, reviewed as a file, and applied exactly as it is there, or not at all.
+//! The plan is computed first, reviewed as a file, and applied exactly as written there, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -25,12 +25,12 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Backfill {
     pub version: u32,
-    /// Who holds what, as of when this was worked out.
+    /// The digest of the access state from which this was computed.
     pub state_sha256: String,
     /// Legacy roles and the groups that their holders join.
     pub map: BTreeMap<String, BTreeSet<String>>,
     pub add: Vec<Membership>,
-    /// Admins whose legacy roles are mapped to no group: under V2 they hold only what their groups give them.
+    /// Admins whose legacy roles are mapped to no group: under V2 they hold only the roles of their groups.
     pub without_group: BTreeSet<String>,
 }
 
@@ -40,19 +40,19 @@ pub struct Backfill {
 pub struct Membership {
     pub admin: String,
     pub group: String,
-    /// The legacy roles from which it follows.
+    /// The legacy roles that cause the membership.
     pub because: BTreeSet<String>,
 }
 
-/// What applying did.
+/// The result of applying a plan.
 pub enum Applied {
     Now(Box<(State, Plan)>),
-    /// Every membership of the plan is there.
+    /// Every membership of the plan already exists.
     Before,
 }
 
 impl Backfill {
-    /// Works out which memberships follow from `map`.
+    /// Computes the memberships that follow from `map`.
     pub fn of(state: &State, map: &LegacyAs) -> Backfill {
         let mut add: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         let mut without_group = BTreeSet::new();
@@ -92,7 +92,7 @@ impl Backfill {
     ///
     /// # Errors
     ///
-    /// It is no plan, or one of another version.
+    /// It is not a plan, or it has another version.
     pub fn parse(text: &str) -> Result<Backfill, PeopleError> {
         let plan: Backfill = serde_json::from_str(text)
             .map_err(|error| PeopleError::Plan(format!("the file is not a backfill plan: {error}")))?;
@@ -105,7 +105,7 @@ impl Backfill {
         Ok(plan)
     }
 
-    /// The changes that it asks for.
+    /// The changes of the plan.
     pub fn changes(&self) -> Vec<RbacChange> {
         let join = |one: &Membership| RbacChange::Join { admin: one.admin.clone(), group: one.group.clone() };
         self.add.iter().map(join).collect()
@@ -115,11 +115,11 @@ impl Backfill {
         self.add.iter().all(|one| state.is_member(&one.admin, &one.group))
     }
 
-    /// Adds every membership, with its audit rows, or none.
+    /// Adds all memberships with their audit rows, or none.
     ///
     /// # Errors
     ///
-    /// Who holds what has changed since the plan was worked out, and the plan is not applied already.
+    /// The access state has changed since the plan was computed, and the plan is not applied already.
     pub async fn apply(
         &self,
         store: &SharedStore,
@@ -150,7 +150,8 @@ impl Backfill {
     }
 }
 
-/// Who is an admin with which legacy roles, who is in which group, and what groups hold: all that a plan rests on.
+/// The admins with their legacy roles, the members of each group, and the roles of groups: everything that a plan rests
+/// on.
 fn fingerprint(state: &State) -> String {
     let mut text = String::new();
     for person in state.admins() {

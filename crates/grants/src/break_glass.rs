@@ -1,15 +1,17 @@
-//! Break-glass: for an emergency, a time-limited grant of the roles of the group `break-glass` (RBAC V2 design, section 6).
+//! Break-glass: for an emergency, a time-limited grant of the roles of the group `break-glass` (RBAC V2 design,
+//! section 6).
 //!
 //! ```text
-//! challenge -> a passkey signs who, why, for how long -> an alert is accepted -> one transaction: audit rows, session, review
+//! challenge -> a passkey signs who, why, how long -> alert accepted -> one transaction: audit rows, session, review
 //!                                                           \-> by no channel: no session
-//! session -> requests, each recorded before it is forwarded -> ended, or over -> somebody else closes the review
+//! session -> requests, each recorded before it is forwarded -> ended, or over -> another person closes the review
 //! ```
 //!
-//! Who may have a session, and for how long, holds where access is read, whatever wrote the row
-//! ([`policy::rbac::break_glass`]). What is here is how the gate starts one, and what is kept of it.
+//! The rules about who may have a session, and for how long, apply where access is read, whatever wrote the row
+//! ([`policy::rbac::break_glass`]). This module contains how the gate starts a session, and its records.
 //!
-//! A request uses a session if it would be refused without it: recording every request would bury what the session was for.
+//! A request uses a session if it would be refused without it: recording every request would bury the ones that needed
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,13 +42,13 @@ use crate::{By, PeopleError, State};
 const SHORTEST_REASON: usize = 20;
 const MOST_REASON: usize = 2_000;
 const MOST_TICKET: usize = 200;
-/// How long a session lasts unless something else is asked for.
+/// How long a session lasts unless the request specifies it.
 const USUAL_MINUTES: i64 = 60;
-/// How often a change is worked out again where others change access meanwhile.
+/// How often a change is computed again if others change access at the same time.
 const TRIES: usize = 20;
-/// How many audit rows of requests are read for one answer.
+/// The most audit rows of requests that are read for one answer.
 const MOST_EVENTS: u32 = 20_000;
-/// Who records that the time of a session was over.
+/// The author of the records of expired sessions.
 const BY_GATE: &str = "gate";
 
 /// Why a session was not started, ended or reviewed.
@@ -94,7 +96,7 @@ impl From<StoreError> for BreakGlassError {
     }
 }
 
-/// What somebody asks for, checked.
+/// A checked request for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     reason: String,
@@ -103,7 +105,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Checks what is asked for.
+    /// Checks a request for a session.
     ///
     /// # Errors
     ///
@@ -125,7 +127,7 @@ impl Wanted {
         Ok(Wanted { reason: reason.to_owned(), minutes, ticket: ticket.map(ToOwned::to_owned) })
     }
 
-    /// The digest of what a passkey signs for.
+    /// The digest that a passkey signs.
     fn bound(&self, admin: &str) -> String {
         sha256(json!([admin, self.reason, self.minutes, self.ticket]).to_string().as_bytes())
     }
@@ -141,15 +143,15 @@ pub struct Started {
     pub alerted: Vec<String>,
 }
 
-/// Whether a session was ended.
+/// The result of ending a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     Now,
-    /// It was over already.
+    /// It was already over.
     Before,
 }
 
-/// A request that a session has let in.
+/// A request that a session permitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct GlassRequest {
     pub at: DateTime<Utc>,
@@ -157,11 +159,11 @@ pub struct GlassRequest {
     pub method: Option<String>,
     pub path: Option<String>,
     pub route: Option<String>,
-    /// `None` where no answer is known of.
+    /// `None` if no answer is known.
     pub status: Option<u16>,
 }
 
-/// One thing that break-glass needs, and whether it is there.
+/// One requirement of break-glass, and whether it is met.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DrillStep {
     pub name: &'static str,
@@ -173,7 +175,7 @@ pub struct DrillStep {
 pub struct BreakGlass {
     pub store: SharedStore,
     pub notary: Notary,
-    /// `None` where the settings name no origin: nothing can be started then.
+    /// `None` if the settings specify no origin: no session can be started then.
     pub passkeys: Option<Passkeys>,
     pub alerts: Alerts,
 }
@@ -183,12 +185,12 @@ impl BreakGlass {
     ///
     /// # Errors
     ///
-    /// The settings name no origin.
+    /// The settings specify no origin.
     pub fn passkeys(&self) -> Result<&Passkeys, BreakGlassError> {
         self.passkeys.as_ref().ok_or(BreakGlassError::NotSetUp)
     }
 
-    /// Who asks, for the passkeys.
+    /// The admin that asks, for the passkeys.
     pub fn asking<'a>(&'a self, admin: &'a str, now: DateTime<Utc>) -> Asking<'a> {
         Asking { store: &self.store, notary: &self.notary, admin, now }
     }
@@ -197,7 +199,7 @@ impl BreakGlass {
     ///
     /// # Errors
     ///
-    /// The admin may not have one now.
+    /// The admin may not have a session now.
     pub async fn challenge(
         &self,
         admin: &str,
@@ -213,8 +215,8 @@ impl BreakGlass {
     ///
     /// # Errors
     ///
-    /// The admin may not have one now, the passkey's answer was refused, or no channel accepted the alert. There is no
-    /// session then.
+    /// The admin may not have a session now, the passkey's answer was refused, or no channel accepted the alert. No
+    /// session starts in these cases.
     pub async fn start(
         &self,
         admin: &str,
@@ -223,11 +225,11 @@ impl BreakGlass {
         request_id: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Started, BreakGlassError> {
-        // As both databases keep times.
+        // The precision with which both databases store times.
         let now = now.trunc_subsecs(6);
         let asking = self.asking(admin, now);
         let passkey = self.passkeys()?.verify(asking, Purpose::Start, &wanted.bound(admin), answer).await?;
-        // Before anybody is woken up.
+        // Before the people on call are alerted.
         self.may_start(admin, now).await?;
         let session = GlassSession {
             id: uuid::Uuid::new_v4().to_string(),
@@ -306,7 +308,7 @@ impl BreakGlass {
         Err(PeopleError::Changing.into())
     }
 
-    /// Tells the people on call that the session which they were alerted of did not start.
+    /// Informs the people on call that the session of their alert did not start.
     async fn take_back(&self, session: &GlassSession, error: &BreakGlassError) {
         let alert = Alert {
             key: format!("break_glass:{}:not_started", session.id),
@@ -319,7 +321,7 @@ impl BreakGlass {
         }
     }
 
-    /// Everything that a session needs, but the session.
+    /// Checks everything that a session needs, without starting one.
     ///
     /// # Errors
     ///
@@ -402,13 +404,13 @@ impl BreakGlass {
     }
 }
 
-/// Ends a session before its time. An admin must be its holder, or one who could start one; an operator may always.
+/// Ends a session early. An admin must be its holder, or be eligible to start one; an operator always may.
 ///
-/// Returns when it is committed; no gate acts on it any more after a barrier (`freshness::barrier`).
+/// Returns when the end is committed; after a barrier (`freshness::barrier`), no gate acts on the session any more.
 ///
 /// # Errors
 ///
-/// There is no such session, or `by` may not end it. Nothing was changed then.
+/// There is no such session, or `by` may not end it. Nothing is changed in that case.
 pub async fn end(
     store: &SharedStore,
     notary: &Notary,
@@ -423,7 +425,7 @@ pub async fn end(
             ActorKind::System => {}
             ActorKind::Admin if session.admin == by.name => {}
             ActorKind::Admin => is_eligible(store, &state, by.name)?,
-            // A machine could start none.
+            // Machines cannot start sessions.
             ActorKind::Service => {
                 return Err(BreakGlassError::NotEligible(names(&store.break_glass_rules().eligible)));
             }
@@ -431,7 +433,7 @@ pub async fn end(
         if session.is_revoked || session.over_at().is_none_or(|over| over <= by.now) {
             return Ok(Ended::Before);
         }
-        // The session ends, and the membership that lets its holder start one stays.
+        // The session ends, but the membership that lets its holder start one remains.
         let rows = [row_of(&session.admin, false, None, Some(&session.id))];
         let further = customers_events_of(notary, &rows, by, kind, request_id);
         let changes = [RbacChange::EndBreakGlass { id: session.id.clone(), admin: session.admin.clone() }];
@@ -461,7 +463,7 @@ pub async fn review(
     if comment.is_empty() || !is_line(comment, MOST_REASON) {
         return Err(BreakGlassError::NoComment);
     }
-    // What has just ended by itself is over.
+    // Records sessions that have just expired, so that they count as over.
     look(store, notary, now).await?;
     let session = session(store, id).await?;
     if session.admin == by {
@@ -483,7 +485,7 @@ pub async fn review(
     }
 }
 
-/// The requests that a session has let in. That they were read is recorded first.
+/// The requests that a session permitted. The fact that they were read is recorded first.
 ///
 /// # Errors
 ///
@@ -502,7 +504,7 @@ pub async fn requests(
     requests_of(store, &session, now).await
 }
 
-/// The requests that a session has let in, without a record of the look.
+/// The requests that a session permitted, without a record of reading them.
 ///
 /// # Errors
 ///
@@ -513,7 +515,8 @@ async fn requests_of(
     now: DateTime<Utc>,
 ) -> Result<Vec<GlassRequest>, BreakGlassError> {
     let Some(starts) = session.starts else { return Ok(Vec::new()) };
-    // Gates' clocks differ a little, an answer comes after its request, and one that began before the end may take long.
+    // Gates' clocks differ a little, an answer comes after its request, and a request that began before the end may
+    // take long.
     let around = TimeDelta::minutes(5);
     let to = session.over_at().unwrap_or(now) + LONGEST;
     let events = store.glass_events(starts - around, to, MOST_EVENTS).await?;
@@ -560,12 +563,12 @@ pub fn is_eligible(store: &SharedStore, state: &State, admin: &str) -> Result<()
     }
 }
 
-/// Records which sessions are over, each once, and opens the reviews of those that the gate has not started. Returns how many
-/// sessions were recorded. Nothing depends on when this runs: what is over grants nothing.
+/// Records each session that is over, once, and opens the reviews of sessions that the gate did not start. Returns the
+/// number of recorded sessions. Access does not depend on when this runs: a session that is over grants nothing.
 ///
 /// # Errors
 ///
-/// The database did not answer. What had been recorded by then stays recorded.
+/// The database did not answer. Sessions recorded before that stay recorded.
 pub async fn look(
     store: &SharedStore,
     notary: &Notary,
@@ -573,12 +576,12 @@ pub async fn look(
 ) -> Result<usize, BreakGlassError> {
     let mut recorded = 0;
     for session in store.glass_sessions(None).await? {
-        // One that cannot be read has never granted anything.
+        // An unreadable session never granted anything.
         let (Some(_), Some(over)) = (session.starts, session.over_at()) else { continue };
         let by = By { name: BY_GATE, reason: None, way: Way::Gate, now };
         if session.opened_at.is_none() {
             if !session.is_live(now) {
-                // It is of a time before the gate's, or granted nothing while a gate ran.
+                // It ended before there was a gate, or was not in effect while a gate ran.
                 continue;
             }
             let detail = json!({ "granted_by": session.granted_by, "ends_at_utc": session.ends });
@@ -588,7 +591,7 @@ pub async fn look(
         if session.ended_at.is_some() || over > now {
             continue;
         }
-        // Nothing ends it: its row says when it is over.
+        // No action ends it: its row specifies when it is over.
         let row = row_of(&session.admin, false, session.ends, None);
         let rows = std::slice::from_ref(&row);
         let further = customers_events_of(notary, rows, by, ActorKind::System, None);
@@ -597,7 +600,7 @@ pub async fn look(
         let work = RbacWork {
             changes: &[],
             rows,
-            // Nothing changes: it is recorded what is so already.
+            // Nothing changes: this only records the existing state.
             as_of: policy::ids::Epoch(0),
             by: by.name,
             way: by.way,
@@ -612,7 +615,7 @@ pub async fn look(
     Ok(recorded)
 }
 
-/// Looks at the sessions now and then, for as long as the task runs; at once where that is overdue.
+/// Checks the sessions periodically, as long as the task runs; at once if a check is overdue.
 pub async fn follow(store: SharedStore, notary: Notary, clock: SharedClock, gate: String) {
     const PERIOD: Duration = Duration::from_secs(10);
     let work = TimedWork { name: "break_glass", period: PERIOD, lease: Duration::from_secs(60) };
@@ -648,7 +651,7 @@ async fn session(store: &SharedStore, id: &str) -> Result<StoredGlass, BreakGlas
     found.ok_or_else(|| BreakGlassError::Unknown(id.escape_debug().to_string()))
 }
 
-/// The row of `rbac_grants_audit` of a session.
+/// A session's row of `rbac_grants_audit`.
 fn row_of(admin: &str, is_grant: bool, ends: Option<DateTime<Utc>>, session: Option<&str>) -> GrantRow {
     GrantRow {
         id: uuid::Uuid::now_v7(),
@@ -674,7 +677,7 @@ fn work<'w>(
     RbacWork { changes, rows, as_of: state.epoch, by: name, way, notary, reason, now, answer: None }
 }
 
-/// The record of a step, with a session's id and its admin.
+/// The record of a step, with the id and the admin of a session.
 fn record(
     step: &'static str,
     session: Option<(&str, &str)>,

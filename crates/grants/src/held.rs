@@ -1,4 +1,5 @@
-//! Who holds what, by origin, with what is asked for and could come back: what every command shows of admins and groups.
+//! Who holds what, by origin, including open requests and access that could come back. Every command that shows admins
+//! and groups uses it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,10 +15,10 @@ use store::rbac_changes::RbacChange;
 use store::tokens::StoredToken;
 use store::{SharedStore, StoreError};
 
-/// The most open requests that are looked at.
+/// The most open requests that are read.
 const MOST_REQUESTS: u32 = 1_000;
 
-/// What counts now or will count later, whatever it comes from.
+/// Everything that counts now or will count later, whatever its origin.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
     pub grants: Vec<AccessGrant>,
@@ -28,7 +29,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// What everybody holds, or one admin; the tokens are those that the admin created.
+    /// What all admins hold, or one admin. The tokens are those that the admin created.
     ///
     /// # Errors
     ///
@@ -53,7 +54,7 @@ impl Held {
         Ok(Held { grants, requests, tokens })
     }
 
-    /// What makes somebody a member of a group, with the sessions that hold the roles of break-glass.
+    /// The memberships of a group, including the sessions that hold the roles of break-glass.
     pub fn members<'h>(&'h self, group: &'h str) -> impl Iterator<Item = &'h AccessGrant> {
         self.grants.iter().filter(move |grant| grant.group.as_deref() == Some(group))
     }
@@ -69,12 +70,12 @@ pub fn starts_later(grant: &AccessGrant, now: DateTime<Utc>) -> bool {
     grant.revoked_at.is_none() && matches!(grant.span().at(now), Liveness::Later(_))
 }
 
-/// The change that a request for a grant waits with, where two people have to give it.
+/// The change that waits with a request, for a grant that two people have to give.
 fn waiting(request: &AccessRequest) -> Option<RbacChange> {
     request.as_edit().ok().flatten().map(|edit| edit.change)
 }
 
-/// Who would hold more if a request were approved.
+/// The admin that would hold more if the request were approved.
 fn beneficiary(request: &AccessRequest) -> Option<String> {
     match &request.edit {
         None => Some(request.admin.clone()),
@@ -93,7 +94,7 @@ fn group_of(request: &AccessRequest) -> Option<String> {
     }
 }
 
-/// What a request asks for, in words.
+/// The content of a request, in words.
 pub fn asked_for(request: &AccessRequest) -> String {
     let change = waiting(request).map(|change| change.in_words());
     change.unwrap_or_else(|| {
@@ -115,18 +116,18 @@ pub fn end_with(grant: &AccessGrant) -> String {
     }
 }
 
-/// What an admin still holds of a group after a removal, or could get back.
+/// Access through a group that an admin still holds after a removal, or could get back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Left {
     pub admin: String,
     /// In words.
     pub what: String,
     pub end_with: String,
-    /// Whether the admin is a member still.
+    /// Whether the admin is still a member.
     pub is_member: bool,
 }
 
-/// What is left of a group that `admin` was removed from, once `ended` is made.
+/// What `admin` keeps of a group after a removal, once the changes in `ended` are made.
 ///
 /// # Errors
 ///
@@ -204,7 +205,7 @@ fn is_membership(grant: &AccessGrant) -> bool {
     matches!(grant.origin, Origin::Direct | Origin::Timed | Origin::Request)
 }
 
-/// The roles that a grant brings. Membership of break-glass brings them in a session alone (RBAC V2 design, I-4).
+/// The roles that a grant brings. Membership of break-glass brings them only in a session (RBAC V2 design, I-4).
 fn roles_by(grant: &AccessGrant, catalog: &Catalog) -> BTreeSet<Arc<str>> {
     match (&grant.group, &grant.role) {
         (Some(group), _) if group == BREAK_GLASS && grant.origin != Origin::BreakGlass => BTreeSet::new(),

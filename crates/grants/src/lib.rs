@@ -1,5 +1,5 @@
-//! Changes of who is in which group, which roles a group holds, and what a role inherits and permits: computed before
-//! they are made, for commands and the API alike.
+//! Changes of group memberships, of the roles of groups, and of the inheritance and permissions of roles: computed
+//! before they are made, for commands and the API alike.
 //!
 //! ```text
 //! wanted -> plan (as of an epoch) -> impact, shown -> one transaction: sealed row, rbac_grants_audit, the change
@@ -74,7 +74,7 @@ impl From<RegistryError> for PeopleError {
     }
 }
 
-/// Who asks, for the audit.
+/// The author of a change, for the audit.
 #[derive(Clone, Copy, Debug)]
 pub struct By<'b> {
     pub name: &'b str,
@@ -83,14 +83,14 @@ pub struct By<'b> {
     pub now: DateTime<Utc>,
 }
 
-/// How often a change is computed again where access changes meanwhile.
+/// How often a change is computed again if access changes at the same time.
 const TRIES: usize = 5;
 
-/// Works out what `wanted` would change.
+/// Computes what `wanted` would change.
 ///
 /// # Errors
 ///
-/// Something that is named does not exist, or exists already; or the database did not answer.
+/// A name does not exist, or exists already; or the database did not answer.
 pub async fn preview(
     store: &SharedStore,
     wanted: &[RbacChange],
@@ -102,11 +102,11 @@ pub async fn preview(
     Ok((state, plan))
 }
 
-/// Works out what `wanted` changes and makes it, with its audit rows, in one transaction.
+/// Computes what `wanted` changes and makes the change, with its audit rows, in one transaction.
 ///
 /// # Errors
 ///
-/// As [`preview`], or access kept changing. Nothing was changed then.
+/// As for [`preview`], or access kept changing. Nothing is changed in that case.
 pub async fn change(
     store: &SharedStore,
     notary: &Notary,
@@ -117,11 +117,11 @@ pub async fn change(
     change_with(store, notary, wanted, terms, by, |_| Vec::new()).await
 }
 
-/// The same with the further notes that a plan calls for, written in the transaction of the change.
+/// Like [`change`], with the further notes that a plan requires, written in the transaction of the change.
 ///
 /// # Errors
 ///
-/// As [`change`].
+/// As for [`change`].
 pub async fn change_with(
     store: &SharedStore,
     notary: &Notary,
@@ -139,8 +139,8 @@ pub async fn change_with(
     Err(PeopleError::Changing)
 }
 
-/// Applies a plan with further notes and the answer to the request's key, in one transaction; `false` where access has changed since the state was read, and
-/// nothing was done.
+/// Applies a plan with further notes and the answer to the request's key, in one transaction. Returns `false` if access
+/// has changed since the state was read; nothing is done in that case.
 pub async fn apply_with(
     store: &SharedStore,
     notary: &Notary,
@@ -155,7 +155,7 @@ pub async fn apply_with(
     let event = AuditEvent::RbacChanged {
         changes: without_admins(&plan.changes),
         grants: plan.rows.iter().map(|row| row.id.to_string()).collect(),
-        // Of what concerns people, the reason is in their rows, and goes with them.
+        // If the change concerns people, the reason is in their rows, and is deleted with them.
         reason: by.reason.filter(|_| plan.rows.is_empty()).map(ToOwned::to_owned),
         way: by.way,
         by: by.name.to_owned(),
@@ -174,7 +174,8 @@ pub async fn apply_with(
     Ok(store.change_rbac_with(&work, &notary.note(event.into_record(by.now)), further).await?)
 }
 
-/// Changes as the gate's audit has them: whom they concern is left out, and what is the same then is counted.
+/// Changes in the form of the gate's audit: without the admins that they concern; changes that are then equal are
+/// counted.
 fn without_admins(changes: &[RbacChange]) -> Value {
     let mut counted: BTreeMap<String, (Value, u64)> = BTreeMap::new();
     for change in changes {
@@ -197,7 +198,7 @@ fn without_admins(changes: &[RbacChange]) -> Value {
     merged.collect()
 }
 
-/// Passes on what a plan opens and closes under `mapping`.
+/// Passes on which routes a plan opens and closes under `mapping`.
 pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, with: impl FnOnce(&Impact<'_>) -> T) -> T {
     let (before, after) = (&state.registry, &plan.after);
     let [old, new] =
@@ -207,7 +208,7 @@ pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, with: impl Fn
     with(&impact_of_grants(mapping, before, after, Switches { rbac_v2: true }))
 }
 
-/// The same as JSON, with what changes [apart](apart) from groups.
+/// The same as JSON, with the changes [apart](apart) from groups.
 pub fn impact_in_json(mapping: &Mapping, state: &State, plan: &Plan) -> Value {
     let mut impact =
         impact_of(mapping, state, plan, |impact| serde_json::to_value(impact.report()).unwrap_or_default());
@@ -215,7 +216,7 @@ pub fn impact_in_json(mapping: &Mapping, state: &State, plan: &Plan) -> Value {
     impact
 }
 
-/// Passes on what every cluster's step to V2 does to whom, with these grants.
+/// Passes on how moving every cluster to V2 affects people, with these grants.
 pub fn impact_of_v2<T>(mapping: &Mapping, registry: &Registry, with: impl FnOnce(&Impact<'_>) -> T) -> T {
     let all = on_v2(mapping);
     let all = all.as_ref().unwrap_or(mapping);
@@ -224,13 +225,13 @@ pub fn impact_of_v2<T>(mapping: &Mapping, registry: &Registry, with: impl FnOnce
     with(&impact(mapping, all, &registry.catalog, &population, Switches { rbac_v2: true }))
 }
 
-/// The mapping with every cluster on V2; `None` where each is already.
+/// The mapping with every cluster on V2; `None` if all are already.
 pub fn on_v2(mapping: &Mapping) -> Option<Mapping> {
     let rollout = Rollout::everybody(ClusterMode::V2);
     let others = mapping.clusters().iter().filter(|(_, has)| **has != rollout);
     let names: Vec<String> = others.map(|(name, _)| name.to_string()).collect();
     let first = names.first()?;
-    // A mapping is not copied: its text is read again.
+    // A mapping cannot be copied, so its text is parsed again.
     let copy = Mapping::parse("", mapping.source()).ok()?.with_rollout(first, rollout.clone())?;
     names[1..].iter().try_fold(copy, |mapping, name| mapping.with_rollout(name, rollout.clone()))
 }

@@ -1,13 +1,13 @@
-//! Passkeys of admins: the step-up without which no break-glass session starts (RBAC V2 design, section 6).
+//! Passkeys of admins: the step-up that every break-glass session requires (RBAC V2 design, section 6).
 //!
 //! ```text
 //! console-gate passkey invite -> code -> first passkey            (by the code and the admin's session)
 //! a passkey signs             -> a further one
-//! a passkey signs             -> what it was asked for: an admin, a purpose, a digest of what is agreed to
+//! a passkey signs             -> its purpose: an admin, an action, a digest of the agreed terms
 //! ```
 //!
-//! A challenge lives for a minute in the database, so that any gate can take its answer, and is gone with the first answer,
-//! right or wrong. What is kept of a passkey is its public key and the count of its signatures.
+//! A challenge lives for a minute in the database, so that any gate can accept its answer, and is deleted at the first
+//! answer, right or wrong. The stored part of a passkey is its public key and its signature count.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -34,17 +34,17 @@ use zeroize::Zeroizing;
 
 /// How long a challenge waits for its answer.
 const ANSWER_TIME: TimeDelta = TimeDelta::seconds(60);
-/// How long a code can be used.
+/// How long a code is valid.
 const CODE_TIME: TimeDelta = TimeDelta::minutes(15);
 /// The longest name of a passkey, in characters.
 const MOST_LABEL: usize = 80;
-/// How many passkeys an admin may have.
+/// The most passkeys of one admin.
 const MOST_PASSKEYS: usize = 20;
 
-/// What a passkey signs for.
+/// The purpose of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It is being registered.
+    /// A passkey is being registered.
     Register,
     /// Another passkey of the same admin is to be registered.
     Add,
@@ -80,7 +80,7 @@ pub enum PasskeyError {
     BadLabel,
     #[error("there is no active admin `{0}`")]
     NoAdmin(String),
-    /// The word is for the audit and for tests; the caller learns only that it was refused.
+    /// The word is for the audit and for tests; the caller learns only that the answer was refused.
     #[error("the passkey's answer was refused")]
     Refused(&'static str),
     #[error("the code is not valid: it is used up, too old or another admin's")]
@@ -109,20 +109,20 @@ pub struct Challenge {
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     pub challenge: String,
-    /// What `navigator.credentials` gave, with bytes in base64url.
+    /// The result of `navigator.credentials`, with bytes in base64url.
     pub credential: Value,
 }
 
-/// Why somebody may register a passkey.
+/// The proof that an admin may register a passkey.
 #[derive(Clone, Copy, Debug)]
 pub enum Proof<'p> {
-    /// The first one: a code.
+    /// For the first passkey: a code.
     Code(&'p str),
-    /// A further one: the answer of one that is there.
+    /// For a further passkey: the answer of an existing one.
     Passkey(&'p Answer),
 }
 
-/// What is kept while a passkey is being registered.
+/// The state stored while a passkey is being registered.
 #[derive(Serialize, Deserialize)]
 struct Registering {
     state: PasskeyRegistration,
@@ -131,7 +131,7 @@ struct Registering {
     code_sha256: Option<String>,
 }
 
-/// Who asks, and where that is kept.
+/// The admin that asks, and where the steps are recorded.
 #[derive(Clone, Copy)]
 pub struct Asking<'a> {
     pub store: &'a SharedStore,
@@ -140,19 +140,19 @@ pub struct Asking<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// Registers passkeys, and verifies what they sign.
+/// Registers passkeys, and verifies their signatures.
 #[derive(Clone, Debug)]
 pub struct Passkeys {
     webauthn: Webauthn,
 }
 
 impl Passkeys {
-    /// Passkeys of the pages of `origin`, `https://console.example.org`; `rp_id` is its host unless the passkeys are of a
-    /// domain above it.
+    /// Passkeys for the pages of `origin`, `https://console.example.org`; `rp_id` is its host, unless the passkeys
+    /// belong to a domain above it.
     ///
     /// # Errors
     ///
-    /// What a setting has to be like, in words.
+    /// The form that the setting must have, in words.
     pub fn new(origin: &str, rp_id: Option<&str>) -> Result<Passkeys, String> {
         let url = Url::parse(origin).ok().filter(|url| {
             let is_local = url.host_str() == Some("localhost");
@@ -174,11 +174,11 @@ impl Passkeys {
         Ok(Passkeys { webauthn })
     }
 
-    /// Asks the admin's passkeys to sign for a purpose, bound to what is agreed to.
+    /// Asks the admin's passkeys to sign for a purpose, bound to the agreed terms.
     ///
     /// # Errors
     ///
-    /// The admin has none.
+    /// The admin has no passkey.
     pub async fn challenge(
         &self,
         asking: Asking<'_>,
@@ -195,12 +195,12 @@ impl Passkeys {
         keep(asking, purpose, bound_sha256, &state, &options).await
     }
 
-    /// Verifies the answer to such a challenge, and returns the id of the passkey. The challenge is used up, whatever the answer
-    /// is; a refusal is recorded.
+    /// Verifies the answer to such a challenge, and returns the id of the passkey. The challenge is used up, whatever
+    /// the answer; a refusal is recorded.
     ///
     /// # Errors
     ///
-    /// The answer is not what was asked for.
+    /// The answer does not match the challenge.
     pub async fn verify(
         &self,
         asking: Asking<'_>,
@@ -235,7 +235,7 @@ impl Passkeys {
         if !result.user_verified() {
             return Err(PasskeyError::Refused("user_not_verified"));
         }
-        // As they are now, not as they were when the challenge was made.
+        // The passkeys at present, not those at the time of the challenge.
         let stored = asking.store.passkeys(Some(asking.admin), false).await?;
         let id = URL_SAFE_NO_PAD.encode(result.cred_id());
         let stored = stored.into_iter().find(|passkey| passkey.credential_id == id);
@@ -252,7 +252,7 @@ impl Passkeys {
         let counter = i64::from(result.counter());
         match asking.store.use_passkey(&stored.id, &text, counter, asking.now).await? {
             true => Ok(stored.id),
-            // Another answer with as many signatures came first, or it was revoked just now.
+            // Another answer with the same signature count came first, or the passkey was revoked just now.
             false => Err(PasskeyError::Refused("counter_went_back")),
         }
     }
@@ -261,7 +261,7 @@ impl Passkeys {
     ///
     /// # Errors
     ///
-    /// The proof is not what is needed, or the name is none.
+    /// The proof does not suffice, or the name is not valid.
     pub async fn begin(
         &self,
         asking: Asking<'_>,
@@ -302,11 +302,11 @@ impl Passkeys {
         keep(asking, Purpose::Register, "", &state, &options).await
     }
 
-    /// Asks a passkey of the admin to sign for a further one of that name.
+    /// Asks a passkey of the admin to sign for the registration of a further one with that name.
     ///
     /// # Errors
     ///
-    /// The admin has none, or the name is none.
+    /// The admin has no passkey, or the name is not valid.
     pub async fn ask_for_another(&self, asking: Asking<'_>, label: &str) -> Result<Challenge, PasskeyError> {
         let label = checked_label(label)?;
         self.challenge(asking, Purpose::Add, &sha256(label.as_bytes())).await
@@ -316,7 +316,7 @@ impl Passkeys {
     ///
     /// # Errors
     ///
-    /// The answer is not what was asked for, or the code was used meanwhile.
+    /// The answer does not match the challenge, or the code has been used in the meantime.
     pub async fn register(&self, asking: Asking<'_>, answer: &Answer) -> Result<StoredPasskey, PasskeyError> {
         let registered = Box::pin(self.registered(asking, answer)).await;
         match &registered {
@@ -358,11 +358,11 @@ impl Passkeys {
     }
 }
 
-/// Makes a code with which an admin registers a first passkey, and returns it: nothing keeps it but its digest.
+/// Makes a code with which an admin registers a first passkey, and returns it. Only its digest is stored.
 ///
 /// # Errors
 ///
-/// There is no such admin, or it has a passkey.
+/// There is no such admin, or the admin already has a passkey.
 pub async fn invite(asking: Asking<'_>, by: &str) -> Result<Zeroizing<String>, PasskeyError> {
     let subject = Subject::Admin { id: AdminId::new(asking.admin), session: None };
     if asking.store.access(&subject, asking.now).await?.standing != Standing::Active {
@@ -381,17 +381,17 @@ pub async fn invite(asking: Asking<'_>, by: &str) -> Result<Zeroizing<String>, P
     Ok(code)
 }
 
-/// Revokes a passkey; `false` where there is none of that id, or it is revoked already. `asking` names who has it.
+/// Revokes a passkey; `false` if there is none with that id, or it is already revoked. `asking` names its holder.
 ///
 /// # Errors
 ///
-/// The database did not do it.
+/// The database operation failed.
 pub async fn revoke(asking: Asking<'_>, id: &str, by: &str) -> Result<bool, PasskeyError> {
     let note = note(asking, "revoked", Some(id), Value::Null, by);
     Ok(asking.store.revoke_passkey(id, by, asking.now, &note).await?)
 }
 
-/// Runs what verifies a signature on a thread of its own: it takes a while, and more of the stack than a worker has left.
+/// Verifies a signature on a separate thread: it takes a while, and needs more stack than a worker has left.
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasskeyError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| PasskeyError::Unreadable)
 }
@@ -419,7 +419,7 @@ async fn keep(
     Ok(Challenge { challenge: id, options: options["publicKey"].take(), expires_at: expires })
 }
 
-/// Takes the challenge of that id, and checks that it is of this admin, for this, and not too old.
+/// Takes the challenge with that id, and checks that it belongs to this admin and purpose, and has not expired.
 async fn take(
     asking: Asking<'_>,
     purpose: Purpose,
@@ -473,8 +473,9 @@ fn read<T: DeserializeOwned>(credential: &Value) -> Result<T, PasskeyError> {
     T::deserialize(credential).map_err(|_| PasskeyError::Malformed)
 }
 
-/// Refuses an answer that was given in a frame of another origin's page, which could have led its reader to give it (Web
-/// Authentication Level 3, sections 5.8.1 and 7.2, step 14). What the browser collected is signed.
+/// Refuses an answer that was given in a frame on another origin's page, which could have tricked the user into giving
+/// it (Web Authentication Level 3, sections 5.8.1 and 7.2, step 14). The signature covers the data that the browser
+/// collected.
 fn given_in_own_page(credential: &Value) -> Result<(), PasskeyError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -498,7 +499,7 @@ fn checked_label(label: &str) -> Result<String, PasskeyError> {
     fits.then(|| label.to_owned()).ok_or(PasskeyError::BadLabel)
 }
 
-/// People may type the code with or without its hyphens, and in any case.
+/// The code may be typed with or without its hyphens, and in any letter case.
 fn digest_of_code(code: &str) -> String {
     let bare: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
     sha256(bare.to_ascii_uppercase().as_bytes())
@@ -524,7 +525,7 @@ fn word_of(error: &WebauthnError) -> &'static str {
     }
 }
 
-/// The characters of a code: none is taken for another when it is read aloud or typed.
+/// The characters of a code: no two can be confused when read aloud or typed.
 const OF_CODES: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
 /// A new one-time code of 120 random bits, in groups of four characters. It is printed once and wiped when dropped.

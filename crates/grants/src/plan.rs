@@ -1,4 +1,4 @@
-//! Requested changes, checked against the present state: the changes that remain, their audit rows, and the state after
+//! Requested changes, checked against the present state: the remaining changes, their audit rows, and the state after
 //! them.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -22,26 +22,26 @@ use super::authority::{Powers, Weighed};
 use super::state::{AdminTable, State};
 use crate::registry::Registry;
 
-/// What else is allowed.
+/// What a plan may additionally do.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     pub admins: AdminTable,
-    /// Admins that the gate does not know yet may be put into groups.
+    /// Whether admins that the gate does not know yet may be put into groups.
     pub unknown_admins: bool,
 }
 
-/// The changes that remain.
+/// The remaining changes.
 pub struct Plan {
     pub changes: Vec<RbacChange>,
     pub rows: Vec<GrantRow>,
-    /// The requested changes that are in place already, in sentences.
+    /// The requested changes that are already in place, as sentences.
     pub already: Vec<String>,
     /// The state afterwards.
     pub after: Registry,
-    /// Who may give what to others afterwards.
+    /// The grantors afterwards: who may give what to others.
     pub grantors: Vec<Grantor>,
-    /// Memberships without an end, memberships until a time, and grants for tickets, before and afterwards: the rule about who
-    /// may make the change is judged by them ([`Plan::weighed`]).
+    /// Memberships without an end, memberships with an end, and grants for tickets, before and afterwards. The rule
+    /// about who may make the change is judged by them ([`Plan::weighed`]).
     pub(super) granted: [Granted; 2],
 }
 
@@ -70,7 +70,7 @@ impl Plan {
         self.granted.each_ref().map(|granted| granted.tickets.as_slice())
     }
 
-    /// The changes with the grants before them and after them.
+    /// The changes, with the grants before and after them.
     pub fn weighed<'p>(&'p self, state: &'p State, powers: &'p Powers) -> Weighed<'p> {
         let [before, after] = &self.granted;
         let grants = |granted: &'p Granted, registry: &'p Registry, grantors: &'p [Grantor]| Grants {
@@ -93,11 +93,11 @@ impl Plan {
     }
 }
 
-/// Checks each change against what there is after those before it.
+/// Checks each change against the state after the changes before it.
 ///
 /// # Errors
 ///
-/// Something that is named does not exist, exists already, or would inherit itself.
+/// A name does not exist or exists already, or a role would inherit itself.
 pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, PeopleError> {
     let joined: BTreeSet<(String, String)> =
         state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect();
@@ -131,7 +131,7 @@ struct Draft<'s> {
     terms: Terms,
     catalog: Catalog,
     people: Vec<Person>,
-    /// Admins and groups.
+    /// Pairs of admin and group.
     joined: BTreeSet<(String, String)>,
     timed: Vec<StoredTimedGrant>,
     tickets: Vec<TicketGrant>,
@@ -175,7 +175,7 @@ impl Draft<'_> {
             RbacChange::Leave { admin, group } => {
                 known("group", group, &self.catalog.groups)?;
                 if !self.joined.remove(&(admin.clone(), group.clone())) {
-                    // A misspelt id must not pass for somebody whose access was taken away.
+                    // A misspelt id must not be mistaken for an admin whose access was taken away.
                     self.known_admin(admin)?;
                     self.already.push(format!("`{admin}` is not in `{group}`"));
                     return Ok(());
@@ -231,7 +231,7 @@ impl Draft<'_> {
                 };
                 self.tickets.remove(place);
             }
-            // What a session needs besides is nothing that a plan knows: `crate::break_glass` starts it.
+            // A session needs more than a plan can provide: `crate::break_glass` starts it.
             RbacChange::BreakGlass { .. } => {
                 return Err(PeopleError::Plan("a break-glass session is started with a passkey".to_owned()));
             }
@@ -371,7 +371,7 @@ impl Draft<'_> {
             None => {
                 self.known_admin(&admin)?;
                 let is_blocked = self.state.blocked.contains(&admin);
-                // Console may enable the admin again, and knows nothing of the gate's word.
+                // Console may enable the admin again, because it does not know that the gate blocks the admin.
                 let is_consoles = self.terms.admins == AdminTable::Console
                     && !is_blocked
                     && self.state.disabled.contains_key(admin.as_str());
@@ -409,8 +409,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Ends the membership, each one that ends by itself, begun or not, and of the group of break-glass the sessions, which
-    /// hold its roles.
+    /// Ends the membership and every grant of it with an end, begun or not. For the break-glass group, also ends the
+    /// sessions, which hold its roles.
     fn leave_wholly(&mut self, admin: &str, group: &str) -> Result<(), PeopleError> {
         let timed = self.timed.iter().filter(|grant| grant.admin == admin && grant.group == group);
         let timed = timed.filter(|grant| grant.span().at(self.state.now) != Liveness::Over);
@@ -440,7 +440,7 @@ impl Draft<'_> {
         self.place(admin).map(|place| &self.people[place])
     }
 
-    /// Puts an admin into a group as long as one grant of it is live, whatever the others do.
+    /// Keeps an admin in a group as long as any one grant of it is live.
     fn regroup(&mut self, admin: &str, group: &str) {
         let Some(place) = self.place(admin) else { return };
         let is_member = self.joined.contains(&(admin.to_owned(), group.to_owned()))
@@ -497,7 +497,7 @@ fn removed(
     edges.get_mut(from).is_some_and(|names| names.remove(to))
 }
 
-/// The roles by which `from` inherits `to`, both ends included.
+/// The roles through which `from` inherits `to`, including both.
 fn way_between(catalog: &Catalog, from: &str, to: &str) -> Option<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut ways = VecDeque::from([vec![from.to_owned()]]);
@@ -515,7 +515,7 @@ fn way_between(catalog: &Catalog, from: &str, to: &str) -> Option<Vec<String>> {
 }
 
 /// The rows of `rbac_grants_audit`: one for each membership, for each role that an admin gains or loses in another way,
-/// for each holder of a role whose permissions change, and for each admin who is disabled or enabled.
+/// for each holder of a role whose permissions change, and for each admin that is disabled or enabled.
 fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow> {
     let mut rows = Rows(Vec::new());
     for change in changes {
@@ -524,7 +524,7 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
             RbacChange::Leave { admin, group } => rows.add(false, admin, Some(group), None),
             RbacChange::EndGrant { id, admin, group } => {
                 rows.add(false, admin, Some(group), None);
-                // Its end tells it from a membership that stays.
+                // Its end distinguishes it from a permanent membership.
                 let ends = state.timed.iter().find(|grant| grant.id == *id).and_then(|grant| grant.ends);
                 ends.into_iter().for_each(|ends| rows.until(ends));
                 rows.of(id);
@@ -554,7 +554,7 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
             _ => {}
         }
     }
-    // What changes for those who stay in their groups.
+    // The changes for admins that stay in their groups.
     for person in state.admins() {
         let Some(later) = after.people.iter().find(|one| one.kind == person.kind && one.id == person.id)
         else {
@@ -597,7 +597,7 @@ impl Rows {
         });
     }
 
-    /// A break-glass session that ends. The membership that lets its holder start one stays.
+    /// The end of a break-glass session. The membership that lets its holder start one remains.
     fn of_session(&mut self, id: &str, admin: &str) {
         self.add(false, admin, Some(BREAK_GLASS), None);
         if let Some(row) = self.0.last_mut() {
@@ -606,7 +606,7 @@ impl Rows {
         self.of(id);
     }
 
-    /// What is granted for a ticket, or why that ends.
+    /// The grant for a ticket, or the reason for its end.
     fn of_ticket(&mut self, grant: &TicketGrant, end: Option<TicketEnd>) {
         self.add(end.is_none(), &grant.admin, None, Some(&grant.role));
         if let Some(row) = self.0.last_mut() {
@@ -616,14 +616,14 @@ impl Rows {
         self.of(&grant.id);
     }
 
-    /// The row of another table that grants what the last row is about.
+    /// Sets the row of another table that makes the grant of the last row.
     fn of(&mut self, id: &str) {
         if let Some(row) = self.0.last_mut() {
             row.grant = Some(id.to_owned());
         }
     }
 
-    /// When what the last row grants ends, or would have ended.
+    /// Sets when the grant of the last row ends, or would have ended.
     fn until(&mut self, ends: DateTime<Utc>) {
         if let Some(row) = self.0.last_mut() {
             row.ends = Some(ends);

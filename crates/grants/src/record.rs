@@ -1,4 +1,4 @@
-//! The customers' events of what is granted and revoked (RBAC V2 design, I-5).
+//! The customers' events about grants and revocations (RBAC V2 design, I-5).
 
 use ledger::customer::CustomerEvent;
 use ledger::{Notary, Note};
@@ -9,16 +9,16 @@ use store::rbac_changes::GrantRow;
 use super::By;
 use super::plan::Plan;
 
-/// The tenant of events that concern no customer, and who reports them.
+/// The tenant of events that concern no customer, and the source of all events.
 const PLATFORM: &str = "platform";
 const SOURCE: &str = "console-gate";
 
-/// Who acts, as customers' events have it.
+/// The kind of actor in customers' events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActorKind {
     Admin,
     Service,
-    /// The gate itself, and the operator of a command: its name is an account's and no admin's id.
+    /// The gate itself, or the operator of a command: its name is the name of an account, not an admin's id.
     System,
 }
 
@@ -41,8 +41,9 @@ impl From<CallerKind> for ActorKind {
     }
 }
 
-/// The rows of `customer_audit_events` for what a plan grants and ends: one for each row of `rbac_grants_audit`, which names
-/// whom it is about and goes when that admin is erased. The tenant is the ticket's customer, where there is one.
+/// The rows of `customer_audit_events` for the grants and revocations of a plan: one for each row of
+/// `rbac_grants_audit`, which names the admin concerned and is deleted when that admin is erased. The tenant is the
+/// ticket's customer, if there is one.
 pub fn customers_events(
     notary: &Notary,
     plan: &Plan,
@@ -53,7 +54,7 @@ pub fn customers_events(
     customers_events_of(notary, &plan.rows, by, kind, request_id)
 }
 
-/// The same for rows that no plan made.
+/// The same for rows that do not come from a plan.
 pub fn customers_events_of(
     notary: &Notary,
     rows: &[GrantRow],

@@ -1,4 +1,4 @@
-//! Who there is and what the tables of roles define, as of one moment, for reports about everybody.
+//! All principals and the definitions in the tables of roles, as of one moment, for reports about everyone.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -12,13 +12,13 @@ use policy::rbac::census::Person;
 use store::{SharedStore, StoreError};
 use workbench::impact::profile::LegacyAs;
 
-/// Roles, groups, and everybody who was granted any.
+/// Roles, groups, and every principal that was granted any.
 pub struct Registry {
     pub catalog: Catalog,
     pub people: Vec<Person>,
 }
 
-/// It could not be read.
+/// The registry could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     #[error(transparent)]
@@ -28,17 +28,17 @@ pub enum RegistryError {
 }
 
 impl Registry {
-    /// Reads both as of one epoch; `now` says what has ended.
+    /// Reads both as of one epoch; `now` determines which grants have ended.
     ///
     /// # Errors
     ///
-    /// The database did not answer, or the tables changed each time while they were read.
+    /// The database did not answer, or the tables changed during every attempt to read them.
     pub async fn read(store: &SharedStore, now: DateTime<Utc>) -> Result<Registry, RegistryError> {
         const TRIES: u32 = 5;
         for _ in 0..TRIES {
             let before = store.control().await?.epoch;
             let registry = Registry { catalog: store.catalog().await?, people: store.census(now).await? };
-            // People log in all the while; who holds what does not change with it.
+            // People log in all the time; that does not change who holds what.
             if store.control_since(Some(before)).await?.only_sessions_changed_since(before) {
                 return Ok(registry);
             }
@@ -47,7 +47,7 @@ impl Registry {
     }
 }
 
-/// `superadmin=raxx-platform-admins`, or `readonly=` for nobody.
+/// `superadmin=raxx-platform-admins`, or `readonly=` for no group.
 #[derive(Clone, Debug)]
 pub struct LegacyAsArgument {
     role: LegacyRole,
@@ -64,7 +64,7 @@ impl FromStr for LegacyAsArgument {
     }
 }
 
-/// A name that nothing has: a report would say that its people lose everything.
+/// A name that does not exist: a report with it would wrongly show its people losing everything.
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownName {
     #[error("there is no group `{group}`; there are {known}")]
@@ -74,7 +74,7 @@ pub enum UnknownName {
 }
 
 impl Registry {
-    /// The legacy roles that these mappings name or somebody holds.
+    /// The legacy roles that these mappings name or that a principal holds.
     pub fn legacy_roles<'r>(&'r self, mappings: &[&'r Mapping]) -> BTreeSet<&'r LegacyRole> {
         let named = mappings.iter().flat_map(|mapping| mapping.legacy_roles());
         named.chain(self.people.iter().flat_map(|person| &person.legacy)).collect()
@@ -85,7 +85,7 @@ impl Registry {
 ///
 /// # Errors
 ///
-/// A group that does not exist, or a legacy role that neither the mappings name nor anybody holds.
+/// A group that does not exist, or a legacy role that no mapping names and no principal holds.
 pub fn legacy_as(
     arguments: &[LegacyAsArgument],
     registry: &Registry,

@@ -1,14 +1,15 @@
-//! Requests for access: somebody asks to be in a group for a time, and others approve that on the basis of its impact. Edits
-//! of groups, roles and permissions go the same way where `[approval.edits]` says so.
+//! Requests for access: an admin asks for membership of a group for a time, and others approve that on the basis of its
+//! impact. Edits of groups, roles and permissions go the same way where `[approval.edits]` requires it.
 //!
 //! ```text
-//! request -> pending -> approvals, each of one impact -> quorum -> one transaction: approval, audit rows, grant or edit
+//! request -> pending -> approvals of one impact -> quorum -> one transaction: approval, audit rows, grant or edit
 //!                 \-> denied, withdrawn, or too old
 //! ```
 //!
-//! `[approval]` of the mapping says who may approve what ([`ApprovalRule`]). An approver is neither who asked nor who gains;
-//! that, and the approver's own groups, are judged as of the epoch at which the transaction commits. An approval is of the
-//! impact that the approver was shown: if the impact has changed, it does not count any more.
+//! `[approval]` of the mapping specifies who may approve what ([`ApprovalRule`]). An approver must neither have asked
+//! nor gain by the request. That, and the approver's own groups, are judged as of the epoch at which the transaction
+//! commits. An approval covers the impact that the approver was shown: if the impact has changed, the approval no
+//! longer counts.
 
 use std::sync::Arc;
 
@@ -39,31 +40,31 @@ use super::{AdminTable, PeopleError, State, Terms, impact_in_json};
 const OPEN_FOR: TimeDelta = TimeDelta::days(7);
 /// The longest reason, in characters.
 const MOST_REASON: usize = 2_000;
-/// How often an approval is worked out again where others change access or approve meanwhile.
+/// How often an approval is computed again if others change access or approve at the same time.
 const TRIES: usize = 20;
 
-/// What somebody asks for.
+/// A new request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRequest {
-    /// Who is to be in the group.
+    /// The admin that is to be in the group.
     pub admin: String,
     pub requested_by: String,
     pub group: String,
     pub span: TimeDelta,
     pub reason: String,
     pub ticket: Option<String>,
-    /// What was denied.
+    /// The route that was denied.
     pub route: Option<String>,
-    /// The grant that it extends.
+    /// The grant that the request extends.
     pub extends: Option<String>,
 }
 
-/// How many requests of one asker may be pending.
+/// The most pending requests of one asker.
 const MOST_PENDING: u32 = 20;
-/// How many of a service.
+/// The most pending requests of a service.
 const MOST_OF_A_SERVICE: u32 = 1_000;
 
-/// Why a request was not made, or not decided.
+/// Why a request was not made or not decided.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     #[error(transparent)]
@@ -112,33 +113,33 @@ impl From<StoreError> for RequestError {
     }
 }
 
-/// A request with all that a decision about it needs, as of one epoch.
+/// A request with everything needed to decide it, as of one epoch.
 pub struct Judged {
     pub request: AccessRequest,
-    /// The edit that it is for; `None` where it is for a membership.
+    /// The edit that was requested; `None` for a membership.
     pub edit: Option<Edit>,
     pub approvals: Vec<Approval>,
     pub state: State,
-    /// What it would change now; nothing where the mapping has no rule for the group any more.
+    /// What it would change now; empty if the mapping no longer has a rule for the group.
     pub plan: Plan,
-    /// What the mapping, the settings and the grantors make of names.
+    /// The powers of names in the mapping, the settings and the grantors.
     pub powers: Powers,
-    /// The routes that it opens and closes, and who gains which right.
+    /// The routes that open and close, and who gains which right.
     pub impact: Value,
-    /// The digest of that, which an approval names.
+    /// The digest of the impact, which an approval names.
     pub impact_sha256: String,
 }
 
 impl Judged {
-    /// The approvals that count: of this impact, by members of the rule's groups who are neither who asked nor who gains.
+    /// The approvals that count: for this impact, by members of the rule's groups that neither ask nor gain.
     pub fn counting<'j>(&'j self, rule: &'j ApprovalRule) -> impl Iterator<Item = &'j Approval> {
         self.approvals.iter().filter(|approval| {
             approval.impact_sha256 == self.impact_sha256 && self.may_approve(rule, &approval.approver).is_ok()
         })
     }
 
-    /// Whether an admin may approve it: as [`may_decide`], if the admin gains nothing by it (rule a), and is in one of the rule's
-    /// groups for at least as long as what it gives (rule e).
+    /// Whether an admin may approve it: [`may_decide`] permits it, the admin gains nothing by it (rule a), and is in
+    /// one of the rule's groups for at least as long as the request gives access (rule e).
     fn may_approve(&self, rule: &ApprovalRule, by: &str) -> Result<(), RequestError> {
         may_decide(&self.request, rule, &self.state, by)?;
         // A machine acts for the admin who created its token.
@@ -167,7 +168,7 @@ impl Judged {
         }
     }
 
-    /// Until when what it gives lasts.
+    /// When the access that it gives ends.
     fn lasts_until(&self) -> Until {
         let ends = self.plan.changes.iter().map(|change| match change {
             RbacChange::GrantUntil { grant } => Until::At(grant.ends),
@@ -178,19 +179,19 @@ impl Judged {
     }
 }
 
-/// What became of an approval.
+/// The outcome of an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decided {
-    /// So many approvals are there, and so many are needed.
+    /// The approval was counted: the number of approvals so far, and the number needed.
     Counted { approvals: usize, quorum: usize },
-    /// It was the last: the grant of that id is live.
+    /// It was the last approval: the grant with that id is live.
     Granted { grant: String },
-    /// It was the last: the edit is made, and somebody may hold less by it.
+    /// It was the last approval: the edit is made, and may have reduced the access of others.
     Edited { takes_away: bool },
 }
 
 impl Decided {
-    /// The decision as it is answered.
+    /// The decision in the form of the API's answer.
     pub fn in_json(&self) -> Value {
         match self {
             Decided::Counted { approvals, quorum } => {
@@ -202,7 +203,7 @@ impl Decided {
     }
 }
 
-/// A request's key, and until when its answer is kept.
+/// A request's key, and how long its answer is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Keyed<'k> {
     pub key: &'k OnceKey,
@@ -210,42 +211,42 @@ pub struct Keyed<'k> {
 }
 
 impl<'k> Keyed<'k> {
-    /// An answer that is kept under the key.
+    /// An answer to be kept under the key.
     pub fn with(self, answer: &'k str) -> OnceAnswer<'k> {
         OnceAnswer { key: self.key, answer, until: self.until }
     }
 }
 
-/// What else is so when something is approved.
+/// The further conditions of an approval.
 pub trait ApprovalTerms {
-    /// What the mapping, the settings and this state's grantors make of names.
+    /// The powers of names in the mapping, the settings and this state's grantors.
     fn powers(&self, state: &State) -> Powers;
 
-    /// Further records of what is granted, each in a row of its own.
+    /// Further records about the granted access, each in its own row.
     fn further(&self, _plan: &Plan) -> Vec<Note> {
         Vec::new()
     }
 
-    /// Whether what was asked for may still be made.
+    /// Whether the requested change may still be made.
     ///
     /// # Errors
     ///
-    /// Who asked for it may not make it any more.
+    /// The asker may no longer make it.
     fn check(&self, _judged: &Judged) -> Result<(), RequestError> {
         Ok(())
     }
 
-    /// The answer to the request's key, which is kept with the approval.
+    /// The answer to be kept with the approval, under the request's key.
     fn answer(&self, _decided: &Decided) -> Option<(Keyed<'_>, String)> {
         None
     }
 }
 
-/// Keeps a request of a service, which asks for many people.
+/// Stores a request of a service, which asks for many people.
 ///
 /// # Errors
 ///
-/// The mapping does not let anybody ask for that, or what is asked for makes no sense. Nothing is kept then.
+/// The mapping does not allow such a request, or the request is not valid. Nothing is stored in that case.
 pub async fn ask(
     store: &SharedStore,
     notary: &Notary,
@@ -256,11 +257,11 @@ pub async fn ask(
     ask_at_most(MOST_OF_A_SERVICE, store, notary, mapping, wanted, now, |_| None).await
 }
 
-/// Keeps a request of a person, with the answer to the request's key.
+/// Stores a request of a person, with the answer to the request's key.
 ///
 /// # Errors
 ///
-/// As [`ask`].
+/// As for [`ask`].
 pub async fn ask_once<'k>(
     store: &SharedStore,
     notary: &Notary,
@@ -309,7 +310,7 @@ async fn ask_at_most<'k>(
         extends: wanted.extends,
         edit: None,
     };
-    // Whoever or whatever does not exist is refused now, not when somebody approves.
+    // An admin or group that does not exist is refused now, not at approval.
     let change = grant_of(&request, now, "preview");
     super::preview(store, &[change], terms(), now).await?;
     let mut detail = json!({ "minutes": request.minutes, "ticket": request.ticket, "route": request.route });
@@ -326,11 +327,11 @@ async fn ask_at_most<'k>(
     }
 }
 
-/// Keeps an edit until it is approved.
+/// Stores an edit until it is approved.
 ///
 /// # Errors
 ///
-/// The same edit waits already. Nothing is kept then.
+/// The same edit is already waiting. Nothing is stored in that case.
 pub async fn ask_for_edit<'k>(
     store: &SharedStore,
     notary: &Notary,
@@ -343,10 +344,10 @@ pub async fn ask_for_edit<'k>(
     let text = serde_json::to_string(&edit).map_err(|error| PeopleError::Plan(error.to_string()))?;
     let request = AccessRequest {
         id: uuid::Uuid::new_v4().to_string(),
-        // The request goes when the admin is erased who is to have something by it.
+        // The request is deleted when its beneficiary is erased.
         admin: edit.change.admin().unwrap_or(by).to_owned(),
         requested_by: by.to_owned(),
-        // With spaces, which no group's name has. It is sealed, so it names no admin.
+        // Contains spaces, unlike the name of any group. It is sealed, so it names no admin.
         group: format!("edit: {}", without_admin(&edit.change)),
         minutes: 1,
         reason: reason.unwrap_or_default().to_owned(),
@@ -426,7 +427,7 @@ pub async fn judge(
     };
     let wanted = [change];
     let (mut state, plan) = super::preview(store, &wanted, terms(), now).await?;
-    // Read after the state: an approval that comes later is found by the transaction.
+    // Read after the state: the transaction detects an approval that comes later.
     let approvals = store.approvals(id).await?;
     let powers = powers(&state);
     let judged = |state: &State, plan: &Plan| {
@@ -435,7 +436,7 @@ pub async fn judge(
         impact
     };
     let impact = match &request.extends {
-        // While the grant lasts, another of its group opens nothing: what counts is what is open after its end.
+        // While the extended grant lasts, another grant of its group opens nothing: the impact is that after its end.
         Some(extended) => {
             state.without_timed(extended);
             let later = super::plan::plan(&state, &wanted, terms())?;
@@ -447,12 +448,12 @@ pub async fn judge(
     Ok(Judged { request, edit, approvals, state, plan, powers, impact, impact_sha256 })
 }
 
-/// Approves a request on the basis of the impact with that digest; the last approval that is needed grants, or makes the edit,
-/// as `terms` say.
+/// Approves a request on the basis of the impact with that digest. The last approval that is needed grants access, or
+/// makes the edit, under `terms`.
 ///
 /// # Errors
 ///
-/// The request is not pending, `by` may not approve it, or its impact is another by now. Nothing was changed then.
+/// The request is not pending, `by` may not approve it, or its impact has changed. Nothing is changed in that case.
 pub async fn approve(
     store: &SharedStore,
     notary: &Notary,
@@ -521,14 +522,14 @@ pub async fn approve(
         };
         match store.approve(&approval, &notary.note(note.into_record(now))).await? {
             Approved::Done => return Ok(decided),
-            // The next look says what it is now.
+            // The next attempt reads its current state.
             Approved::Changed | Approved::Closed => {}
         }
     }
     Err(PeopleError::Changing.into())
 }
 
-/// Denies a request: one of those who may approve it is enough.
+/// Denies a request. One admin that may decide it is enough.
 ///
 /// # Errors
 ///
@@ -544,17 +545,17 @@ pub async fn deny(
     let request = store.access_request(id).await?.ok_or_else(|| RequestError::Unknown(id.to_owned()))?;
     is_open(&request, now)?;
     let rule = rule_of_request(mapping, &request)?;
-    // What it would change is of no matter: a request that cannot be made any more is denied as well.
+    // Its effect does not matter: a request that can no longer be made can be denied as well.
     let state = State::read(store, &[], now).await?;
     may_decide(&request, rule, &state, by)?;
     close(store, notary, request, RequestState::Denied, (by, comment), now).await
 }
 
-/// Takes a request back.
+/// Withdraws a request.
 ///
 /// # Errors
 ///
-/// The request is not pending, or is of somebody else.
+/// The request is not pending, or `by` is neither its asker nor its beneficiary.
 pub async fn withdraw(
     store: &SharedStore,
     notary: &Notary,
@@ -588,7 +589,8 @@ async fn close(
     store.access_request(&request.id).await?.ok_or_else(unknown)
 }
 
-/// Whether somebody may decide a request: a member of one of the rule's groups who neither asked nor gains.
+/// Whether an admin may decide a request: it is a member of one of the rule's groups, and neither the asker nor the
+/// beneficiary.
 fn may_decide(
     request: &AccessRequest,
     rule: &ApprovalRule,
@@ -607,7 +609,7 @@ fn may_decide(
     Err(RequestError::NotAnApprover(names.join(", ")))
 }
 
-/// Judges again what was judged when it was asked for: the rule's longest span, and whether the one who is to have it is still
+/// Repeats the checks made at the time of the request: the rule's longest span, and whether the beneficiary is still
 /// active.
 fn is_grantable(
     request: &AccessRequest,
@@ -641,11 +643,11 @@ fn rule_of<'m>(mapping: &'m Mapping, group: &str) -> Result<&'m ApprovalRule, Re
     mapping.approval(group).ok_or_else(|| RequestError::NoRule(group.to_owned()))
 }
 
-/// The rule by which a request is decided.
+/// The rule that decides a request.
 ///
 /// # Errors
 ///
-/// The mapping has none any more.
+/// The mapping no longer has one.
 pub fn rule_of_request<'m>(
     mapping: &'m Mapping,
     request: &AccessRequest,
@@ -656,7 +658,7 @@ pub fn rule_of_request<'m>(
     }
 }
 
-/// The groups that can be asked for and meet what is required, the one that brings the least first.
+/// The groups that can be requested and meet the requirements, the one with the fewest roles first.
 pub fn opening(mapping: &Mapping, catalog: &Catalog, required: &[Requirement]) -> Vec<Arc<str>> {
     let groups = mapping.approvals().keys().filter(|group| meets(catalog, group, required));
     let mut groups: Vec<Arc<str>> = groups.cloned().collect();
@@ -692,8 +694,8 @@ fn grant_of(request: &AccessRequest, now: DateTime<Utc>, id: &str) -> RbacChange
     }
 }
 
-/// Who gains which right by a change, and until when. The end of what is asked for depends on when it is approved, so it is
-/// given in minutes.
+/// Who gains which right by a change, and until when. The end of a requested membership depends on the time of
+/// approval, so it is given in minutes.
 fn gains_in_json(weighed: &Weighed<'_>, request: &AccessRequest) -> Value {
     let asked = weighed.changes.iter().find_map(|change| match change {
         RbacChange::GrantUntil { grant } if request.edit.is_none() => Some(grant.ends),
@@ -713,8 +715,8 @@ fn gains_in_json(weighed: &Weighed<'_>, request: &AccessRequest) -> Value {
     gains.collect()
 }
 
-/// The digest of what is approved: which routes open and close for whom, who gains which right and until when, and who is to
-/// have it for how long. People whom it does not concern may come and go.
+/// The digest of the approved content: for which people which routes open and close, who gains which right and until
+/// when, and who gets the membership for how long. Changes to people that it does not concern do not affect it.
 fn digest(impact: &Value, request: &AccessRequest) -> String {
     let mut changes = impact["changes"].clone();
     let sides = changes.as_array_mut().into_iter().flatten().flat_map(|change| {
@@ -726,7 +728,7 @@ fn digest(impact: &Value, request: &AccessRequest) -> String {
                 .map(|(_, who)| who)
         })
     });
-    // A profile is known by its place among all; here by who is in it.
+    // The report identifies a profile by its index; the digest identifies it by its members.
     for one in sides.filter_map(Value::as_array_mut).flatten() {
         let place = one["profile"].as_u64().and_then(|place| usize::try_from(place).ok());
         let profile = &impact["profiles"][place.unwrap_or(usize::MAX)];

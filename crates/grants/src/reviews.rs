@@ -1,13 +1,14 @@
-//! Reviews of access: every grant with what it opens and when that was used last, kept or ended by somebody else than its holder.
+//! Reviews of access: every grant, with the routes that it opens and its last use, is kept or ended by a reviewer other
+//! than its holder.
 //!
 //! ```text
 //! open: every live grant, an item --> decided by a reviewer: kept, or revoked --> all decided: closed
-//!                                \--> nobody until it is due: kept, or suspended, as [reviews] says of the group
+//!                                \--> not decided when due: kept, or suspended, as [reviews] specifies for the group
 //! ```
 //!
-//! Each step is a sealed row. A grant is ended by the functions that every command ends it by, with their own records.
+//! Each step is a sealed row. A grant is ended by the same functions as by every command, with their own records.
 //!
-//! The chain has a digest over items and decisions without ids of admins, so an erasure leaves it right.
+//! The chain has a digest over items and decisions without ids of admins, so an erasure does not invalidate it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,12 +32,12 @@ use crate::record::{ActorKind, customers_events};
 use crate::registry::{Registry, RegistryError};
 use crate::{AdminTable, By, PeopleError, Plan, Terms};
 
-/// How far back use is looked for, if the decision log goes back as far.
+/// How far back the last use is looked up, if the decision log goes back that far.
 const USE: TimeDelta = TimeDelta::days(400);
-/// Who decides what nobody has decided in time.
+/// The author of decisions about items that no reviewer decided in time.
 const BY_GATE: &str = "console-gate";
 
-/// Why nothing was done.
+/// Why an operation was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
     #[error(transparent)]
@@ -63,10 +64,10 @@ impl From<RegistryError> for ReviewError {
     }
 }
 
-/// How a review is opened.
+/// The terms of a new review.
 #[derive(Clone, Debug)]
 pub struct ReviewTerms<'t> {
-    /// For how long its items can be decided.
+    /// How long its items can be decided.
     pub due_in: TimeDelta,
     /// What happens to items of groups that `groups` does not name.
     pub overdue: Overdue,
@@ -75,11 +76,12 @@ pub struct ReviewTerms<'t> {
     pub log_days: u32,
 }
 
-/// Opens a review over what is effective at `now`. `mapping` says which requests use what; without one no use is known.
+/// Opens a review of the grants in effect at `now`. `mapping` specifies which requests use which rights; without one,
+/// no use is known.
 ///
 /// # Errors
 ///
-/// One is open already, or the database did not answer.
+/// A review is already open, or the database did not answer.
 pub async fn open(
     store: &SharedStore,
     notary: &Notary,
@@ -156,7 +158,7 @@ fn item(
     })
 }
 
-/// When which admin was let in by which role or permission last.
+/// When each admin was last permitted by each role or permission.
 struct Uses<'u>(BTreeMap<(&'u str, &'u str), DateTime<Utc>>);
 
 impl<'u> Uses<'u> {
@@ -178,7 +180,7 @@ impl<'u> Uses<'u> {
         Uses(last)
     }
 
-    /// When one of these was used last.
+    /// The last use of any of these.
     fn last(
         &self,
         admin: &str,
@@ -189,12 +191,12 @@ impl<'u> Uses<'u> {
     }
 }
 
-/// Keeps what an item is about, or ends it. Where it was ended, the caller waits for the barrier.
+/// Keeps the grant of an item, or ends it. After ending it, the caller waits for the barrier.
 ///
 /// # Errors
 ///
-/// The reviewer is its holder, or somebody has decided already; or the database did not answer. An item that is not decided
-/// then may have lost its grant: deciding again does the rest.
+/// The reviewer is its holder, or the item is already decided; or the database did not answer. In the last case the
+/// item may be undecided although its grant has ended: deciding it again completes the step.
 pub async fn decide(
     store: &SharedStore,
     notary: &Notary,
@@ -220,7 +222,7 @@ pub async fn decide(
     Ok(item)
 }
 
-/// Whether `name`, a login or an admin's id, is the admin: by id, or by mail address, whole or without its domain.
+/// Whether `name`, a login or an admin's id, is the admin: by id, or by mail address, with or without its domain.
 async fn is_same_person(store: &SharedStore, admin: &str, name: &str) -> Result<bool, StoreError> {
     let same = |one: &str| one.eq_ignore_ascii_case(name);
     if same(admin) || admin.split_once('@').is_some_and(|(local, _)| same(local)) {
@@ -232,7 +234,7 @@ async fn is_same_person(store: &SharedStore, admin: &str, name: &str) -> Result<
     Ok(!name.is_empty() && (same(email) || same(local)))
 }
 
-/// Ends the grant where the decision says so, and records the decision.
+/// Ends the grant if the decision requires it, and records the decision.
 async fn settle(
     store: &SharedStore,
     notary: &Notary,
@@ -241,7 +243,8 @@ async fn settle(
     (by, comment, now): (&str, Option<&str>, DateTime<Utc>),
 ) -> Result<(), ReviewError> {
     if matches!(decision, Decision::Revoked | Decision::Suspended) {
-        // First: a process that dies between the two leaves an item that is decided again, and no grant that should be gone.
+        // First: if the process dies between the two steps, the item is decided again, and no grant is left that should
+        // have ended.
         end(store, notary, item, by, now).await?;
     }
     let detail = json!({ "item": item.id, "granted": item.granted, "origin": item.origin });
@@ -254,7 +257,7 @@ async fn settle(
     }
 }
 
-/// Ends the grant; one that has ended already stays as it is.
+/// Ends the grant; has no effect if it has already ended.
 async fn end(
     store: &SharedStore,
     notary: &Notary,
@@ -281,18 +284,18 @@ async fn end(
     let reason = format!("access review {}", item.review);
     let way = if by == BY_GATE { Way::Gate } else { Way::Command };
     let by = By { name: by, reason: Some(&reason), way, now };
-    // Whoever is gone can still lose a grant.
+    // Grants of deleted admins can still be ended.
     let terms = Terms { admins: AdminTable::Gate, unknown_admins: true };
     let further = |plan: &Plan| customers_events(notary, plan, by, ActorKind::System, None);
     crate::change_with(store, notary, &[change], terms, by, further).await?;
     Ok(())
 }
 
-/// Closes a review of which every item is decided; its sealed row has the digest of all decisions.
+/// Closes a review in which every item is decided; its sealed row has the digest of all decisions.
 ///
 /// # Errors
 ///
-/// An item is not decided, or it is closed already; or the database did not answer.
+/// An item is not decided, or the review is already closed; or the database did not answer.
 pub async fn close(
     store: &SharedStore,
     notary: &Notary,
@@ -317,7 +320,7 @@ pub async fn close(
     if store.close_review(id, by, now, &note).await? { Ok(()) } else { Err(ReviewError::Closed) }
 }
 
-/// What a review that was overdue came to.
+/// The outcome of an overdue review.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverdueReview {
     pub id: String,
@@ -325,11 +328,11 @@ pub struct OverdueReview {
     pub suspended: usize,
 }
 
-/// Decides what nobody has decided in time, as each item says, and closes those reviews.
+/// Decides the items that were not decided in time, as each item specifies, and closes their reviews.
 ///
 /// # Errors
 ///
-/// The database did not answer. What was decided by then stays so, and the rest is decided the next time.
+/// The database did not answer. Decisions made before that remain; the rest is decided on the next call.
 pub async fn settle_overdue(
     store: &SharedStore,
     notary: &Notary,
@@ -351,7 +354,7 @@ pub async fn settle_overdue(
             match settle(store, notary, &item, decision, (BY_GATE, Some("nobody decided in time"), now)).await
             {
                 Ok(()) => *count += 1,
-                // A reviewer was quicker.
+                // A reviewer decided first.
                 Err(ReviewError::Decided) => {}
                 Err(error) => return Err(error),
             }
@@ -381,7 +384,7 @@ fn event(
     }
 }
 
-/// The SHA-256 of what the items say, without whom they are about: an erasure leaves it as it is.
+/// The SHA-256 of the items without their admins, so that an erasure does not change it.
 pub fn digest(items: &[ReviewItem]) -> String {
     let mut lines: Vec<String> = items
         .iter()

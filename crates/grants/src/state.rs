@@ -1,4 +1,4 @@
-//! Who holds what, as of one epoch: what a change is computed from.
+//! The access state as of one epoch, from which a change is computed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,47 +21,47 @@ use super::PeopleError;
 use super::authority::holdings::{Machine, Until};
 use crate::registry::Registry;
 
-/// Who owns the table of admins.
+/// The owner of the table of admins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminTable {
-    /// The gate's own: it adds and disables.
+    /// The gate itself: it adds and disables admins.
     Gate,
-    /// Console's: the gate reads it, and keeps out in a table of its own.
+    /// Console: the gate reads the table, and blocks admins in a table of its own.
     Console,
 }
 
-/// Who holds what.
+/// The access state.
 pub struct State {
     pub registry: Registry,
     pub epoch: Epoch,
-    /// Every membership, of admins who are disabled or gone too.
+    /// Every membership, including those of disabled or deleted admins.
     pub memberships: Vec<StoredMembership>,
-    /// Every membership until a time that was not revoked.
+    /// Every membership with an end that was not revoked.
     pub timed: Vec<StoredTimedGrant>,
-    /// The grants for tickets that were not revoked; read with a change, as the next two.
+    /// The grants for tickets that were not revoked. Like the next two fields, read only for a change.
     pub(super) tickets: Vec<TicketGrant>,
     /// The break-glass sessions that were not ended.
     pub(super) sessions: Vec<AccessGrant>,
     /// The live machine tokens.
     pub(super) machines: Vec<Machine>,
-    /// Who may give what to others without holding it.
+    /// The grantors: who may give what to others without holding it.
     pub grantors: Vec<Grantor>,
     /// Who may start a break-glass session.
     pub eligible: BreakGlassRules,
-    /// The moment as of which all this is.
+    /// The moment of this state.
     pub now: DateTime<Utc>,
-    /// Those that the change names and the registry does not have: disabled, with what they would hold.
+    /// Admins that the change names and the registry does not contain: they are disabled; with what they would hold.
     pub(super) disabled: BTreeMap<Arc<str>, Person>,
-    /// Of these, who is kept out by the gate alone.
+    /// Those among them that only the gate blocks.
     pub(super) blocked: Vec<String>,
 }
 
 impl State {
-    /// Reads what `wanted` is worked out from.
+    /// Reads the state from which `wanted` is computed.
     ///
     /// # Errors
     ///
-    /// The database did not answer, or access changed each time while it was read.
+    /// The database did not answer, or access changed during every attempt to read it.
     pub async fn read(
         store: &SharedStore,
         wanted: &[RbacChange],
@@ -72,7 +72,7 @@ impl State {
             let registry = Registry::read(store, now).await?;
             let memberships = store.memberships().await?;
             let timed = store.timed_grants().await?;
-            // A look needs no more than what is shown.
+            // Merely showing the state needs no more than the displayed parts.
             let (tickets, sessions, machines) = match wanted.is_empty() {
                 true => Default::default(),
                 false => (tickets(store).await?, sessions(store).await?, machines(store, &registry).await?),
@@ -119,7 +119,7 @@ impl State {
             self.blocked.push(admin.to_owned());
         }
         let words = match store.legacy_words_of(admin).await {
-            // Console keeps legacy roles elsewhere: what they open again is not in the impact.
+            // Console keeps legacy roles elsewhere: the impact does not include the routes that they open again.
             Err(StoreError::Schema(_) | StoreError::Forbidden(_)) => Vec::new(),
             words => words?,
         };
@@ -140,7 +140,7 @@ impl State {
         Ok(())
     }
 
-    /// Leaves a membership until a time out, as it will be after its end.
+    /// Leaves out a membership with an end, to show the state after that end.
     pub(super) fn without_timed(&mut self, id: &str) {
         let Some(place) = self.timed.iter().position(|grant| grant.id == id) else { return };
         let ended = self.timed.remove(place);
@@ -170,8 +170,8 @@ impl State {
     }
 }
 
-/// The grants for tickets as they were given, over or not. One whose end cannot be read is over; a customer that is no number can be
-/// asked for by no request.
+/// The grants for tickets as given, over or not. A grant whose end cannot be read counts as over; no request can name a
+/// customer that is not a number.
 async fn tickets(store: &SharedStore) -> Result<Vec<TicketGrant>, StoreError> {
     let as_granted = |stored: StoredTicketGrant| {
         let StoredTicketGrant { id, admin, role, ticket, customer, is_limited, ends, .. } = stored;
@@ -181,7 +181,7 @@ async fn tickets(store: &SharedStore) -> Result<Vec<TicketGrant>, StoreError> {
     Ok(store.ticket_grants(None).await?.into_iter().map(as_granted).collect())
 }
 
-/// The tokens of the registry, which are those that are live, with their ends.
+/// The tokens in the registry, which are the live ones, with their ends.
 async fn machines(store: &SharedStore, registry: &Registry) -> Result<Vec<Machine>, StoreError> {
     let live = registry.people.iter().filter(|person| person.kind == CallerKind::Machine);
     let live: BTreeMap<&str, &Person> = live.map(|person| (&*person.id, person)).collect();

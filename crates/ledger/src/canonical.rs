@@ -1,19 +1,19 @@
 //! The canonical form of a record: the bytes that are hashed.
 //!
 //! JSON in the manner of RFC 8785: no white space, keys in the order of their UTF-16 code units, the shortest escapes.
-//! It differs in one point: numbers are integers only, and written whole. Two databases have to give back the value
-//! that went in: Postgres keeps `jsonb` numbers as decimals, SQLite keeps the text, and a float could come back
-//! spelled in another way. [`super::storable`] turns floats into text before a record is sealed; one that is met here
-//! all the same (the row was changed by hand) is written as it is spelled, which no sealed row ever was.
+//! It differs in one point: numbers are integers only, and written in full. Two databases have to return the value that
+//! was stored: Postgres keeps `jsonb` numbers as decimals, SQLite keeps the text, and a float could come back with a
+//! different spelling. [`super::storable`] turns floats into text before a record is sealed; a float that occurs here
+//! nevertheless (because the row was changed by hand) is written as it is spelled, which never matches a sealed row.
 //!
 //! ```text
 //! {"actor_kind":"admin","event_type":"access_denied","id":"0198...","occurred_at":"2026-11-21T04:41:45.000000Z",
 //!  "personal_digest":"5f0c...","v":1}
 //! ```
 //!
-//! A column that is NULL is absent. `v` is the version of the form: another form is another number. (A column that is
-//! added is absent from older rows, and so changes nothing about them.) The personal values are in a form of their own, of
-//! which the record's form holds only the salted digest:
+//! A column that is NULL is absent. `v` is the version of the form: a different form has a different number. (An added
+//! column is absent from older rows, and so does not change their form.) The personal values have a form of their own,
+//! and the record's form contains only its salted digest:
 //!
 //! ```text
 //! SHA-256(salt | {"actor_id":...,"client_address":...,"note":...,"path":...,"session_id":...,"subject_id":...})
@@ -27,7 +27,7 @@ use super::event::AuditRecord;
 /// The version of the form.
 pub const VERSION: i64 = 1;
 
-/// Everything but the personal values, which `personal_digest` represents.
+/// Everything except the personal values, which `personal_digest` represents.
 pub fn record(record: &AuditRecord, personal_digest: &str, out: &mut String) {
     let mut object = Object::begin(out);
     object.text("actor_kind", Some(&record.actor_kind));
@@ -60,7 +60,7 @@ pub fn personal(record: &AuditRecord, out: &mut String) {
     object.end();
 }
 
-/// An object whose keys are given in their order.
+/// An object whose keys are written in order.
 pub(super) struct Object<'a> {
     out: &'a mut String,
     last: Option<&'static str>,
@@ -131,7 +131,7 @@ pub fn write_time(time: DateTime<Utc>, out: &mut String) {
         push_digits(part, 2, out);
     }
     out.push('.');
-    // A number above 999,999 would be a leap second, which `storable` does not let in.
+    // A number above 999,999 would be a leap second, which `storable` does not allow.
     push_digits(time.timestamp_subsec_micros(), 6, out);
     out.push('Z');
 }
@@ -182,7 +182,7 @@ pub fn write_json(value: &Value, out: &mut String) {
 pub fn write_text(text: &str, out: &mut String) {
     let is_plain = |byte: u8| (byte >= 0x20) & (byte != b'"') & (byte != b'\\');
     out.push('"');
-    // As a rule all of it is. Without a branch a byte, so that many bytes are looked at together.
+    // Usually all of it is plain. There is no branch per byte, so that many bytes are processed together.
     if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
         out.push_str(text);
         out.push('"');
@@ -193,7 +193,7 @@ pub fn write_text(text: &str, out: &mut String) {
         if is_plain(byte) {
             continue;
         }
-        // Every byte that is escaped is ASCII, so both ends are at the edge of a character.
+        // Every escaped byte is ASCII, so both ends are at the edge of a character.
         out.push_str(&text[plain..index]);
         plain = index + 1;
         match byte {

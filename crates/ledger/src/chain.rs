@@ -10,18 +10,18 @@
 //!   mac n = HMAC-SHA-256(key, prefix | chain | n | mac n-1 | content hash n)
 //! ```
 //!
-//! Without the key, a row cannot be changed, removed or inserted without a mac that no longer follows. What the chain
-//! alone cannot show is a cut tail: the rows that are left are a chain as well. For that there are
-//! [checkpoints](super::checkpoint), and every new chain's first row names the heads of the others.
+//! Without the key, a row cannot be changed, removed or inserted without a mac that no longer follows. The chain alone
+//! cannot reveal a cut tail: the remaining rows are a chain as well. [Checkpoints](super::checkpoint) reveal it, and so
+//! does the first row of every new chain, which names the heads of the others.
 //!
 //! There is one chain for each gate process, so that gates never wait for one another, and [`CONTROL`], which commands
-//! share, inside their transactions.
+//! share inside their transactions.
 //!
 //! # Erasure
 //!
-//! The personal values of a row, and its salt, can be blanked, with `erased_by` naming the `admin_erased` event.
-//! The digest stays and so the row still verifies; without the 16 random bytes of the salt, values cannot be tried
-//! against the digest.
+//! The personal values of a row, and its salt, can be blanked; `erased_by` then names the `admin_erased` event. The
+//! digest remains, so the row still verifies; without the 16 random bytes of the salt, values cannot be tested against
+//! the digest.
 
 use rand::RngCore as _;
 use sha2::{Digest as _, Sha256};
@@ -35,10 +35,10 @@ pub const CONTROL: &str = "control";
 
 const ROW_PREFIX: &[u8] = b"console-gate/audit/row/v1\0";
 
-/// A mac's bytes.
+/// The bytes of a mac.
 pub type Mac = [u8; 32];
 
-/// What a row carries besides its record.
+/// The columns of a row besides its record.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
@@ -47,9 +47,9 @@ pub struct Link {
     pub sequence: i64,
     /// The key of the mac.
     pub key_id: String,
-    /// 16 random bytes in hexadecimal; none once the row is erased.
+    /// 16 random bytes in hexadecimal; `None` once the row is erased.
     pub personal_salt: Option<String>,
-    /// Hexadecimal SHA-256, as the two below are hexadecimal.
+    /// SHA-256 in hexadecimal; the two below are hexadecimal, too.
     pub personal_digest: String,
     pub content_hash: String,
     pub mac: String,
@@ -70,35 +70,35 @@ pub struct Sealed {
     pub link: Link,
 }
 
-/// Where a chain ends.
+/// The end of a chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// How many rows there are.
+    /// The number of rows.
     pub sequence: i64,
-    /// The last one's mac; zeros where there is none.
+    /// The mac of the last row; zeros if there is none.
     pub mac: Mac,
 }
 
-/// Seals records, one behind the other.
+/// Seals records, one after the other.
 #[derive(Debug)]
 pub struct Chain {
     id: String,
     keys: KeyRing,
     head: Head,
-    /// Kept to be filled again.
+    /// A buffer for reuse.
     text: String,
 }
 
 impl Head {
     /// Reads the columns of a chain's last row.
     ///
-    /// Returns `None` if the mac is not one, or the sequence could not be a row's.
+    /// Returns `None` if the mac is malformed, or the sequence could not be that of a row.
     pub fn from_columns(sequence: i64, mac: &str) -> Option<Head> {
         let mac = hexadecimal::decode(mac)?;
         (1..i64::MAX).contains(&sequence).then_some(Head { sequence, mac })
     }
 
-    /// As events and checkpoints name it.
+    /// In the form in which events and checkpoints name it.
     pub fn named(self, chain: &str) -> ChainHead {
         ChainHead { chain: chain.to_owned(), sequence: self.sequence, mac: hexadecimal::encode(&self.mac) }
     }
@@ -110,7 +110,7 @@ impl Chain {
         Chain::resume(id, keys, Head::default())
     }
 
-    /// A chain that goes on behind `head`.
+    /// A chain that continues after `head`.
     pub fn resume(id: impl Into<String>, keys: KeyRing, head: Head) -> Chain {
         Chain { id: id.into(), keys, head, text: String::new() }
     }
@@ -120,12 +120,12 @@ impl Chain {
         &self.id
     }
 
-    /// Where the chain ends.
+    /// The end of the chain.
     pub fn head(&self) -> Head {
         self.head
     }
 
-    /// Goes back to `head`, for rows of which it is certain that they were stored nowhere.
+    /// Goes back to `head`, for rows that were certainly not stored anywhere.
     pub fn rewind(&mut self, head: Head) {
         self.head = head;
     }
@@ -135,8 +135,8 @@ impl Chain {
         &self.keys
     }
 
-    /// Gives the record the next place. The chain has moved on afterwards, so a sealed row must be stored, here or in
-    /// the spool; one that is dropped is found as removed.
+    /// Gives the record the next place. Afterwards the chain has moved on, so the sealed row must be stored, here or in
+    /// the spool; a dropped row is reported as removed.
     pub fn seal(&mut self, record: AuditRecord) -> Sealed {
         let record = record.into_storable();
         let mut salt = [0; 16];
@@ -168,7 +168,7 @@ impl Chain {
 pub(super) fn personal_digest(record: &AuditRecord, salt: &[u8; 16], text: &mut String) -> [u8; 32] {
     text.clear();
     canonical::personal(record, text);
-    // The salt has one length, so it needs no mark where it ends.
+    // The salt has a fixed length, so its end needs no marker.
     Sha256::new().chain_update(salt).chain_update(text.as_bytes()).finalize().into()
 }
 
@@ -179,7 +179,7 @@ pub(super) fn content_hash(record: &AuditRecord, personal_digest: &str, text: &m
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// Whether `key` has sealed a row behind the row with the mac `previous`, as its stored hash has it.
+/// Whether `key` sealed a row after the row with the mac `previous`, according to the stored hash of the row.
 pub fn is_sealed_by(key: &Key, link: &Link, previous: &str) -> bool {
     let (previous, content) = (hexadecimal::decode(previous), hexadecimal::decode(&link.content_hash));
     let (Some(previous), Some(content)) = (previous, content) else { return false };
@@ -187,7 +187,7 @@ pub fn is_sealed_by(key: &Key, link: &Link, previous: &str) -> bool {
     hexadecimal::encode(&mac) == link.mac
 }
 
-/// The mac of one row. Every part has a fixed length but the chain's name, whose length precedes it.
+/// The mac of one row. Every part has a fixed length except the chain's name, which is preceded by its length.
 pub(super) fn row_mac(key: &Key, chain: &str, sequence: i64, previous: &Mac, content: &[u8; 32]) -> Mac {
     let length = u64::try_from(chain.len()).unwrap_or(u64::MAX).to_be_bytes();
     key.mac(&[ROW_PREFIX, &length, chain.as_bytes(), &sequence.to_be_bytes(), previous, content])

@@ -1,4 +1,4 @@
-//! Checkpoints: signed notes of where a chain ended, kept in a second place, so that a cut tail is found.
+//! Checkpoints: signed notes of where a chain ended, stored in a second place, so that a cut tail is found.
 //!
 //! One line of JSON each:
 //!
@@ -6,8 +6,8 @@
 //! {"at":"2026-11-21T04:41:45.000000Z","chain":"...","key":"k1","mac":"...","sequence":1000,"signature":"...","v":1}
 //! ```
 //!
-//! The signature is an HMAC-SHA-256 over the canonical form of all but itself, behind a prefix of its own: no row's
-//! mac is ever a checkpoint's signature.
+//! The signature is an HMAC-SHA-256 over the canonical form of everything except the signature, after a prefix of its
+//! own: no row's mac is ever a checkpoint's signature.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use super::keys::KeyRing;
 
 const PREFIX: &[u8] = b"console-gate/audit/checkpoint/v1\0";
 
-/// A chain's head at a time, signed.
+/// A signed head of a chain at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
@@ -36,19 +36,19 @@ pub struct Checkpoint {
     signature: String,
 }
 
-/// Why a line is no checkpoint of ours.
+/// Why a line is not a checkpoint of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
     /// Not the JSON of a checkpoint.
     #[error("it is not a checkpoint")]
     Malformed,
-    /// Of a version that this program does not know.
+    /// It has a version that this program does not know.
     #[error("its version is {0}, expected {VERSION}")]
     Version(i64),
     /// Signed with a key that is not in the ring.
     #[error("its key `{0}` is unknown")]
     UnknownKey(String),
-    /// The signature is not that of its values.
+    /// The signature does not match its values.
     #[error("its signature is invalid")]
     Signature,
 }
@@ -73,13 +73,13 @@ impl Checkpoint {
         checkpoint
     }
 
-    /// Signs a head as events name it; `None` if its mac is none.
+    /// Signs a head as events name it; `None` if its mac is malformed.
     pub fn of(keys: &KeyRing, head: &ChainHead, at: DateTime<Utc>) -> Option<Checkpoint> {
         let found = Head::from_columns(head.sequence, &head.mac)?;
         Some(Checkpoint::make(keys, &head.chain, found, at))
     }
 
-    /// The name of the chain, and how many rows it had.
+    /// The name of the chain, and its number of rows.
     pub fn reach(&self) -> (&str, i64) {
         (&self.chain, self.sequence)
     }
@@ -89,11 +89,11 @@ impl Checkpoint {
         self.written(true)
     }
 
-    /// Reads a line. That it reads well proves nothing; see [`Checkpoint::check`].
+    /// Reads a line. A readable line proves nothing; see [`Checkpoint::check`].
     ///
     /// # Errors
     ///
-    /// It is no checkpoint, or of another version.
+    /// It is not a checkpoint, or it has another version.
     pub fn parse(line: &str) -> Result<Checkpoint, CheckpointError> {
         let checkpoint: Checkpoint = serde_json::from_str(line).map_err(|_| CheckpointError::Malformed)?;
         if checkpoint.v != VERSION {
@@ -102,11 +102,11 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// What the checkpoint proves: the chain's name, and a head that it had.
+    /// The fact that the checkpoint proves: the chain's name, and a head that it had.
     ///
     /// # Errors
     ///
-    /// It was not signed with a key of the ring, or changed afterwards.
+    /// It was not signed with a key of the ring, or it was changed afterwards.
     pub fn check(&self, keys: &KeyRing) -> Result<(&str, Head), CheckpointError> {
         let key = keys.find(&self.key).ok_or_else(|| CheckpointError::UnknownKey(self.key.clone()))?;
         let right = key.mac(&[PREFIX, self.written(false).as_bytes()]);
@@ -134,8 +134,8 @@ impl Checkpoint {
     }
 }
 
-/// When the next checkpoint is due: a minute or 1,000 rows after the last, whichever comes first, and never for a
-/// head that has one already.
+/// When the next checkpoint is due: a minute or 1,000 rows after the last, whichever comes first, and never for a head
+/// that already has one.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rows: i64,
@@ -144,7 +144,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The pace of the documents.
+    /// The pace specified in the documents.
     pub fn new(head: Head, now: DateTime<Utc>) -> Pace {
         Pace { rows: 1000, interval: Duration::from_secs(60), last: (head.sequence, now) }
     }
@@ -152,12 +152,12 @@ impl Pace {
     /// Whether a checkpoint of `head` is due.
     pub fn is_due(&self, head: Head, now: DateTime<Utc>) -> bool {
         let rows = head.sequence - self.last.0;
-        // A clock that was turned back must not put the checkpoint off.
+        // A clock that was turned back must not delay the checkpoint.
         let is_late = (now - self.last.1).to_std().map_or(true, |age| age >= self.interval);
         rows >= self.rows || (rows > 0 && is_late)
     }
 
-    /// A checkpoint of `head` is in its second place.
+    /// Records that a checkpoint of `head` is in its second place.
     pub fn taken(&mut self, head: Head, now: DateTime<Utc>) {
         self.last = (head.sequence, now);
     }

@@ -1,5 +1,5 @@
-//! Events of customers' data that services report (Queue SC-A3): one row of `customer_audit_events` each, and a twin in
-//! the chain that commits to it.
+//! Events about customers' data that services report (Queue SC-A3): for each, one row of `customer_audit_events`, and a
+//! twin in the chain that commits to it.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use rand::RngCore as _;
@@ -15,7 +15,7 @@ use super::storable::{clean_json, clean_text};
 /// A row of `customer_audit_events`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CustomerEvent {
-    /// The reporting service's own: a repeat is known by it.
+    /// The reporting service's own id, by which a repetition is recognised.
     pub id: uuid::Uuid,
     pub tenant_id: String,
     /// `operator_interaction`, ...
@@ -27,9 +27,9 @@ pub struct CustomerEvent {
     pub source: String,
     /// `admin`, `customer`, `service` or `system`.
     pub actor_kind: String,
-    /// Erasable, as the salt is.
+    /// Erasable, like the salt.
     pub actor_id: Option<String>,
-    /// What was acted on.
+    /// The object of the action.
     pub subject_id: Option<String>,
     pub request_id: Option<String>,
     pub detail: Option<Value>,
@@ -38,7 +38,7 @@ pub struct CustomerEvent {
 }
 
 impl CustomerEvent {
-    /// Gives the event a fresh salt, and the form in which both databases give it back; the event of its twin.
+    /// Gives the event a fresh salt, and the form in which both databases return it; returns the event of its twin.
     pub(super) fn twin(&mut self) -> AuditEvent {
         self.make_storable();
         let mut salt = [0; 16];
@@ -53,7 +53,7 @@ impl CustomerEvent {
         }
     }
 
-    /// What both databases give back as it went in (see [`super::storable`]).
+    /// Converts the event to a form that both databases return unchanged (see [`super::storable`]).
     fn make_storable(&mut self) {
         let texts = [&mut self.tenant_id, &mut self.dimension, &mut self.action, &mut self.source]
             .into_iter()
@@ -72,8 +72,8 @@ impl CustomerEvent {
         self.occurred_at = self.occurred_at.trunc_subsecs(6);
     }
 
-    /// SHA-256 of the salt and the actor, in hexadecimal. Without the salt, which erasure takes, actors cannot be tried
-    /// against it.
+    /// SHA-256 of the salt and the actor, in hexadecimal. Without the salt, which an erasure removes, actors cannot be
+    /// tested against it.
     fn personal_digest(&self) -> String {
         let mut text = String::new();
         let mut object = Object::begin(&mut text);
@@ -82,15 +82,15 @@ impl CustomerEvent {
         self.salted(&text)
     }
 
-    /// SHA-256 of the canonical row in hexadecimal, with the digest in the actor's place: what the twin keeps of the row,
-    /// and what still proves the row when the actor is erased.
+    /// SHA-256 of the canonical row in hexadecimal, with the digest in the actor's place. The twin stores it, and it
+    /// still proves the row after the actor is erased.
     fn commitment(&self, personal_digest: &str) -> String {
         let mut text = String::new();
         self.write(Actor::Digest(personal_digest), &mut text);
         hexadecimal::encode(&Sha256::digest(text))
     }
 
-    /// What twins kept before they had the digest: it proves nothing of a row that is erased.
+    /// The commitment in twins from before there was the digest: it proves nothing about an erased row.
     fn first_commitment(&self) -> String {
         let mut text = String::new();
         self.write(Actor::Id(self.actor_id.as_deref()), &mut text);
@@ -123,7 +123,7 @@ impl CustomerEvent {
         object.end();
     }
 
-    /// Whether the row is what its twin was made of.
+    /// Whether the row is the one from which its twin was made.
     pub fn is_committed_to_by(&self, twin: &Value) -> bool {
         let commitment = match twin.get("personal_digest") {
             None => self.first_commitment(),
@@ -133,7 +133,7 @@ impl CustomerEvent {
         twin.get("commitment") == Some(&json!(commitment))
     }
 
-    /// Whether the row is what its twin was made of, except the actor and the salt, which are erased.
+    /// Whether the row is the one from which its twin was made, except for the actor and the salt, which are erased.
     pub fn is_what_erasure_left_of(&self, twin: &Value) -> bool {
         let Some(digest) = twin.get("personal_digest") else { return true };
         let commitment = self.commitment(digest.as_str().unwrap_or_default());
@@ -141,7 +141,7 @@ impl CustomerEvent {
     }
 }
 
-/// How a canonical row names who acted.
+/// How a canonical row names the actor.
 #[derive(Clone, Copy)]
 enum Actor<'a> {
     Id(Option<&'a str>),

@@ -1,4 +1,4 @@
-//! A row of the audit, with what belongs to it: the unit that is written, spooled and replayed.
+//! A row of the audit with everything that belongs to it: the unit that is written, spooled and replayed.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,11 +7,11 @@ use super::chain::{Chain, Link, Sealed};
 use super::customer::CustomerEvent;
 use super::event::AuditRecord;
 
-/// A row that has no place in a chain yet.
+/// A row without a place in a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
     pub record: AuditRecord,
-    /// The customer's event that `record` is the twin of.
+    /// The customer's event whose twin is `record`.
     pub customer: Option<Box<CustomerEvent>>,
 }
 
@@ -45,7 +45,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The row without its place, for one of which it is certain that it was stored nowhere: it can be sealed again.
+    /// The row without its place, for a row that was certainly not stored anywhere: it can be sealed again.
     pub fn unseal(self) -> Draft {
         Draft { record: self.record, customer: self.customer }
     }

@@ -1,4 +1,4 @@
-//! The typed events and the row that each becomes.
+//! The typed events, and the row for each.
 
 use std::borrow::Cow;
 
@@ -8,13 +8,13 @@ use policy::method::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Something that an auditor will ask about.
+/// An event that an auditor will ask about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AuditEvent {
     /// A 403.
     AccessDenied(Box<AccessDenied>),
-    /// Further 403s that repeat one that is recorded already, on a path that no row covers. No principal is named
-    /// here: `first` is the row that does, so that an erasure of that row erases this.
+    /// Further 403s that repeat an already recorded one, on a path that no row covers. No principal is named here: the
+    /// row `first` names it, so that erasing that row erases this information too.
     DenialsRepeated {
         first: uuid::Uuid,
         count: u64,
@@ -29,7 +29,7 @@ pub enum AuditEvent {
     MappingActivated { sha256: MappingSha256, previous: Option<MappingSha256>, trigger: &'static str },
     /// A mapping file was refused; the running one stayed.
     MappingRefused { sha256: MappingSha256, running: Option<MappingSha256>, diagnostics: String },
-    /// A mapping took effect that flips a cluster to V2 before its time, because it gives a reason.
+    /// A mapping took effect that flips a cluster to V2 too early, because it states a reason.
     OrderOverridden {
         sha256: MappingSha256,
         cluster: String,
@@ -41,49 +41,49 @@ pub enum AuditEvent {
     MappingPinned { sha256: Option<MappingSha256>, by: String },
     /// `FLAG_RBAC_V2` was flipped.
     FlagFlipped { name: &'static str, enabled: bool, by: String },
-    /// A machine token was enrolled; one that was `rotated` has the groups of the one whose place it takes.
+    /// A machine token was enrolled; a `rotated` one has the groups of the token that it replaces.
     TokenCreated { id: String, name: String, groups: Vec<String>, rotated: bool, by: String },
     /// A machine token was revoked.
     TokenRevoked { name: String, by: String },
-    /// What admins, groups or roles hold was changed. The admins concerned are in the `grant_recorded` rows that `grants` names; so
-    /// is the reason, where there are any.
+    /// The access of admins, groups or roles was changed. The admins concerned are in the `grant_recorded` rows that
+    /// `grants` names; if there are any, the reason is there too.
     RbacChanged { changes: Value, grants: Vec<String>, reason: Option<String>, way: Way, by: String },
-    /// A row of `rbac_grants_audit`, whole: a grant with its holder, or the end of one.
+    /// A complete row of `rbac_grants_audit`: a grant with its holder, or the end of one.
     GrantRecorded(Box<GrantRecorded>),
-    /// A request for access went one step on: `requested`, `approved`, `denied`, `withdrawn`.
+    /// A request for access advanced: `requested`, `approved`, `denied`, `withdrawn`.
     AccessRequest {
         request: String,
         step: &'static str,
         group: String,
-        /// The admin that it is for.
+        /// The beneficiary.
         about: String,
         reason: Option<String>,
         detail: Value,
         by: String,
     },
-    /// Break-glass: a session `started`, `ended`, `expired`, was `found` without a start of the gate's; its requests were
-    /// `read`, its review was `closed`; a start was `refused`, a `drill` ran.
+    /// Break-glass: a session `started`, `ended`, `expired`, or was `found` although the gate did not start it; its
+    /// requests were `read`, its review was `closed`; a start was `refused`, a `drill` ran.
     BreakGlass {
         step: &'static str,
         session: Option<String>,
-        /// The admin whose session it is.
+        /// The holder of the session.
         about: Option<String>,
         reason: Option<String>,
         detail: Value,
         by: String,
     },
-    /// A request is let in, and would not be without a break-glass session.
+    /// A request was permitted that would be refused without a break-glass session.
     BreakGlassUsed(Box<BreakGlassUsed>),
-    /// Such a request was answered; with no status, it was not.
+    /// Such a request was answered; without a status, it was not.
     BreakGlassAnswered { sessions: Vec<String>, request_id: String, status: Option<u16> },
-    /// A passkey was `registered` or `revoked`, an admin `invited` to register one, an answer `refused`. Whose it is is in its
-    /// row, and goes with it.
+    /// A passkey was `registered` or `revoked`, an admin `invited` to register one, an answer `refused`. The row names
+    /// its admin, and loses the name when that admin is erased.
     Passkey { step: &'static str, passkey: Option<String>, detail: Value, by: String },
     /// A window in which the roles of break-glass may be changed was `opened` or `closed`.
     ChangeWindow { window: String, step: &'static str, detail: Value, reason: Option<String>, by: String },
-    /// What a break-glass session opens is not what it was at the last look.
+    /// A break-glass session opens other routes than at the last check.
     BreakGlassRoles { snapshot: String, declared: bool, changes: Vec<String> },
-    /// A review of access went one step on: `opened`, `kept`, `revoked`, `suspended`, `closed`.
+    /// A review of access advanced: `opened`, `kept`, `revoked`, `suspended`, `closed`.
     AccessReview {
         review: String,
         step: &'static str,
@@ -95,7 +95,8 @@ pub enum AuditEvent {
     },
     /// A flag was promoted to an environment, or its promotion withdrawn.
     FlagPromoted { name: String, environment: Option<String>, previous: Option<String>, by: String },
-    /// A disagreement of the two gates was explained. Its caller is not named here: an erasure leaves details alone.
+    /// A disagreement of the two gates was explained. Its caller is not named here, because an erasure does not change
+    /// details.
     DriftSignedOff {
         disagreement: String,
         route: String,
@@ -103,17 +104,18 @@ pub enum AuditEvent {
         reason: String,
         by: String,
     },
-    /// An explanation was taken back.
+    /// An explanation was withdrawn.
     DriftSignOffWithdrawn { disagreement: String, route: String, direction: &'static str, by: String },
-    /// The schema was changed. From the migration on that brought the sealing of grants: how many rows of each table of grants
-    /// no sealed row has, so that more of them later are no rows of before.
+    /// The schema was changed. Since the migration that introduced the sealing of grants, includes how many rows of
+    /// each table of grants have no sealed row, so that later additions cannot pass as older rows.
     MigrationApplied { migrations: Vec<String>, unsealed: Option<Value>, by: String },
-    /// A gate process began its chain of the audit, and saw where the others' chains ended. This is what gives a cut
-    /// tail of an older chain away when there is no checkpoint.
+    /// A gate process began its chain of the audit, and recorded where the other chains ended. Without a checkpoint,
+    /// this reveals a cut tail of an older chain.
     ChainStarted { heads: Vec<ChainHead> },
-    /// A line of a gate's spool was torn or altered: its row is lost. `offset` is unknown where the line is whole and no row.
+    /// A line of a gate's spool was torn or altered: its row is lost. `offset` is unknown if the line is complete but
+    /// not a row.
     SpoolDamaged { file: String, offset: Option<u64>, bytes: u64 },
-    /// A service reported something about a customer's data: the twin of a row of `customer_audit_events`.
+    /// A service reported an event about a customer's data: the twin of a row of `customer_audit_events`.
     CustomerEvent {
         id: uuid::Uuid,
         source: String,
@@ -127,7 +129,7 @@ pub enum AuditEvent {
     AdminErased { rows: u64, customer_rows: u64, by: String },
 }
 
-/// Where a chain ended when it was read.
+/// The end of a chain at the time when it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainHead {
@@ -137,21 +139,21 @@ pub struct ChainHead {
     pub mac: String,
 }
 
-/// How many heads a `chain_started` names: the newest.
+/// The most heads that a `chain_started` names: the newest ones.
 pub const NAMED_HEADS: usize = 64;
 
-/// Everything that is recorded of a denial.
+/// The recorded facts of a denial.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccessDenied {
     pub actor_kind: &'static str,
     pub actor_id: String,
-    /// A keyed hash ([`super::keys::Key::session_name`]): it names a session and opens none.
+    /// A keyed hash ([`super::keys::Key::session_name`]): it names a session but does not open it.
     pub session: Option<String>,
     pub request_id: String,
-    /// As the settings want it: truncated by default (GDPR).
+    /// In the form that the settings specify: truncated by default (GDPR).
     pub client_address: Option<String>,
     pub method: Method,
-    /// Without the query, which may hold personal data.
+    /// Without the query, which may contain personal data.
     pub path: String,
     pub route: Option<String>,
     pub reason: &'static str,
@@ -161,7 +163,7 @@ pub struct AccessDenied {
     pub epoch: Option<Epoch>,
 }
 
-/// Everything that is recorded of a request that break-glass lets in.
+/// The recorded facts of a request that break-glass permitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BreakGlassUsed {
     /// The live sessions of the caller.
@@ -173,7 +175,7 @@ pub struct BreakGlassUsed {
     pub request_id: String,
     pub client_address: Option<String>,
     pub method: Method,
-    /// Without the query, which may hold personal data.
+    /// Without the query, which may contain personal data.
     pub path: String,
     pub route: Option<String>,
     /// The roles or permissions that the decision rested on.
@@ -182,17 +184,18 @@ pub struct BreakGlassUsed {
     pub epoch: Option<Epoch>,
 }
 
-/// By which way a change came: the rule of docs/guards.md is for the API's, and an operator with a command is outside of it.
+/// The origin of a change. The rule of docs/guards.md applies to changes over the API; an operator with a command is
+/// outside of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Api,
     Command,
-    /// The gate itself: a ticket that was closed, a session that is over, a review that was left undecided.
+    /// The gate itself: a closed ticket, a session that is over, an undecided review.
     Gate,
 }
 
 impl Way {
-    /// The stable word, as `detail.way` has it.
+    /// The stable word in `detail.way`.
     pub const fn word(self) -> &'static str {
         match self {
             Way::Api => "api",
@@ -202,12 +205,12 @@ impl Way {
     }
 }
 
-/// A row of `rbac_grants_audit`, whole.
+/// A complete row of `rbac_grants_audit`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GrantRecorded {
-    /// The row's own id, which is the record's too.
+    /// The row's own id, which is also the record's.
     pub id: uuid::Uuid,
-    /// As `rbac_grants_audit.event_type` has it.
+    /// The value of `rbac_grants_audit.event_type`.
     pub event: &'static str,
     pub admin: String,
     pub group: Option<String>,
@@ -215,16 +218,17 @@ pub struct GrantRecorded {
     pub ticket: Option<String>,
     pub customer: Option<i64>,
     pub ends: Option<DateTime<Utc>>,
-    /// The row of another table that grants it, where one does, and whether that row begins here: `(table, id, begins)`.
+    /// The row of another table that makes the grant, if there is one, and whether that row begins here: `(table, id,
+    /// begins)`.
     pub grant: Option<(&'static str, String, bool)>,
     pub reason: Option<String>,
-    /// The record of the change that it is a part of.
+    /// The record of the change to which it belongs.
     pub change: String,
     pub way: Way,
     pub by: String,
 }
 
-/// What the caller held when it was denied.
+/// The access of the caller when it was denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Held {
     pub legacy: Vec<String>,
@@ -233,7 +237,7 @@ pub struct Held {
     pub permissions: Vec<String>,
 }
 
-/// A word of the gate's own, or what was read back.
+/// A word of the gate's own, or a text that was read back.
 type Text = Cow<'static, str>;
 
 /// One row of `gate_audit_events`.
@@ -244,7 +248,7 @@ pub struct AuditRecord {
     pub occurred_at: DateTime<Utc>,
     pub actor_kind: Text,
     pub actor_id: Option<String>,
-    /// The subject, where that is not the actor alone.
+    /// The subject, if that is not only the actor.
     pub subject_id: Option<String>,
     pub session_id: Option<String>,
     pub request_id: Option<String>,
@@ -258,7 +262,7 @@ pub struct AuditRecord {
     pub mapping_sha256: Option<String>,
     pub epoch: Option<i64>,
     pub detail: Option<Value>,
-    /// Text that a person wrote about a person: a reason, a comment. It goes with the person.
+    /// Text that a person wrote about a person: a reason, a comment. It is erased with the person.
     pub note: Option<String>,
 }
 
@@ -267,7 +271,7 @@ impl AuditRecord {
         AuditRecord {
             id: uuid::Uuid::now_v7(),
             event_type: event_type.into(),
-            // Both databases keep microseconds; the value that is hashed or compared later must be the stored one.
+            // Both databases store microseconds; the value that is hashed or compared later must be the stored one.
             occurred_at: now.trunc_subsecs(6),
             actor_kind: actor_kind.into(),
             actor_id: None,
@@ -456,7 +460,7 @@ impl AuditEvent {
                 AuditRecord::by_operator("migration_applied", now, by, detail)
             }
             AuditEvent::ChainStarted { heads } => {
-                // The caller gives the newest first, so that the oldest are cut.
+                // The caller passes the newest first, so that the oldest are cut.
                 let named: Vec<_> = heads.into_iter().take(NAMED_HEADS).collect();
                 AuditRecord {
                     detail: Some(json!({ "heads": named })),

@@ -1,8 +1,8 @@
-//! Lower-case hexadecimal, and only that: one value has one spelling, so a changed letter is a change.
+//! Lower-case hexadecimal only: one value has one spelling, so a changed letter is a change.
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// Two digits a byte.
+/// Two digits per byte.
 pub fn encode(bytes: &[u8]) -> String {
     let mut text = vec![0; bytes.len() * 2];
     for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
@@ -12,7 +12,7 @@ pub fn encode(bytes: &[u8]) -> String {
     String::from_utf8(text).expect("digits are ASCII")
 }
 
-/// The bytes that `text` spells, if it is exactly `N` bytes in lower case.
+/// The bytes that `text` spells, if it spells exactly `N` bytes in lower case.
 pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != N * 2 {

@@ -1,7 +1,7 @@
 //! The keys of the chain.
 //!
-//! A ring is written `kid:base64,kid2:base64`: the first key seals, all of them verify. To rotate, put the new key in
-//! front and leave the old one behind it for as long as rows are verified that it sealed.
+//! A ring is written `kid:base64,kid2:base64`: the first key seals, all of them verify. To rotate, put the new key
+//! first and keep the old one after it as long as rows that it sealed are verified.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,16 +21,16 @@ pub const SHORTEST_KEY: usize = 32;
 const LONGEST_ID: usize = 64;
 const SESSION_PREFIX: &[u8] = b"console-gate/audit/session/v1\0";
 const FINGERPRINT_PREFIX: &[u8] = b"console-gate/audit/key/v1\0";
-/// No ring is larger, in bytes.
+/// The size of the largest ring, in bytes.
 pub const LARGEST_FILE: u64 = 64 * 1024;
 
-/// Why there is no ring. No error holds a byte of a key.
+/// Why there is no ring. No error contains a byte of a key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// No key was given.
     #[error("there is no key: expected `id:base64`, or several, separated by commas")]
     Empty,
-    /// An entry without a colon, or with an id of other letters.
+    /// An entry without a colon, or with an id that contains other characters.
     #[error("key {position} has no id of 1 to 64 letters, digits, `-`, `_` and `.` before a colon")]
     Id { position: usize },
     /// Not standard base64.
@@ -39,10 +39,10 @@ pub enum KeyError {
     /// Fewer than [`SHORTEST_KEY`] bytes.
     #[error("key `{id}` has {length} bytes, at least {SHORTEST_KEY} are required")]
     Short { id: String, length: usize },
-    /// One id twice.
+    /// A duplicate id.
     #[error("key id `{id}` occurs twice")]
     Duplicate { id: String },
-    /// One key under two ids, so that a row's key id could be changed unseen.
+    /// One key under two ids, so that a row's key id could be changed unnoticed.
     #[error("keys `{one}` and `{other}` are the same key")]
     Same { one: String, other: String },
     /// The file cannot be read.
@@ -51,10 +51,10 @@ pub enum KeyError {
     /// The file is larger than any ring.
     #[error("the key file `{path}` is larger than {LARGEST_FILE} bytes")]
     LargeFile { path: PathBuf },
-    /// The service that unwraps keys refused, for good.
+    /// The service that unwraps keys refused permanently.
     #[error("the key service refused to unwrap key `{id}`: {reason}")]
     Refused { id: String, reason: String },
-    /// The service that unwraps keys did not do it within the time for the start.
+    /// The service that unwraps keys did not do so within the time allowed at start.
     #[error("the key service did not unwrap key `{id}` within {patience:?}: {reason}")]
     Unavailable { id: String, patience: std::time::Duration, reason: String },
 }
@@ -76,7 +76,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// No key, or one that cannot be used, or one twice.
+    /// No key, an unusable key, or a duplicate.
     pub fn parse(text: &str) -> Result<KeyRing, KeyError> {
         let mut keys = Vec::new();
         for (id, encoded) in entries(text)? {
@@ -90,7 +90,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// No key, or one that is too short, or one twice.
+    /// No key, a key that is too short, or a duplicate.
     pub fn from_keys(keys: &[(String, Zeroizing<Vec<u8>>)]) -> Result<KeyRing, KeyError> {
         if keys.is_empty() {
             return Err(KeyError::Empty);
@@ -115,22 +115,22 @@ impl KeyRing {
         Ok(KeyRing { keys: keyed.collect() })
     }
 
-    /// All keys, the one that seals first.
+    /// All keys, the sealing one first.
     pub fn iter(&self) -> impl Iterator<Item = &Key> {
         self.keys.iter()
     }
 
-    /// The key that seals.
+    /// The sealing key.
     pub fn sealing(&self) -> &Key {
         &self.keys[0]
     }
 
-    /// Whether there is a key of that id.
+    /// Whether there is a key with that id.
     pub fn knows(&self, id: &str) -> bool {
         self.find(id).is_some()
     }
 
-    /// The key of that id.
+    /// The key with that id.
     pub fn find(&self, id: &str) -> Option<&Key> {
         self.keys.iter().find(|key| key.id == id)
     }
@@ -154,24 +154,24 @@ pub fn entries(text: &str) -> Result<Vec<(&str, &str)>, KeyError> {
 }
 
 impl Key {
-    /// The id, which is in every row that the key seals.
+    /// The id, which every row sealed with the key contains.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Tells this key from another one, whatever their ids: the beginning of an HMAC by the key, in hexadecimal. It reveals
-    /// nothing of the key, and is the HMAC of no row.
+    /// Distinguishes this key from others, whatever their ids: the beginning of an HMAC by the key, in hexadecimal. It
+    /// reveals nothing about the key, and is not the HMAC of any row.
     pub fn fingerprint(&self) -> String {
         hexadecimal::encode(&self.mac(&[FINGERPRINT_PREFIX]))[..16].to_owned()
     }
 
-    /// How the audit names a login session: the beginning of an HMAC of its id, in hexadecimal. Ids may open sessions, and short
-    /// ones can be guessed; this opens none, and ids cannot be tried against it without the key.
+    /// The audit's name for a login session: the beginning of an HMAC of its id, in hexadecimal. Ids may open sessions,
+    /// and short ones can be guessed; this name opens none, and without the key, ids cannot be tested against it.
     pub fn session_name(&self, id: &str) -> String {
         hexadecimal::encode(&self.mac(&[SESSION_PREFIX, id.as_bytes()]))[..32].to_owned()
     }
 
-    /// HMAC-SHA-256 of the parts, one behind the other.
+    /// HMAC-SHA-256 of the concatenated parts.
     pub(super) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = self.keyed.clone();
         for part in parts {

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! event -> record -> draft -> (chain) -> entry -> database
-//!                                           \-> checkpoint, now and then, to a second place
+//!                                           \-> checkpoint, periodically, to a second place
 //! ```
 //!
-//! - [`event`]: what happened, as typed events; [`customer`]: events that services report about their customers.
+//! - [`event`]: the typed events; [`customer`]: events that services report about their customers.
 //! - [`canonical`]: the bytes of a record that are signed; [`chain`]: the MAC of each record over the one before.
 //! - [`keys`]: the keys of the chain; [`note`]: a record that a change writes in its own transaction.
-//! - [`checkpoint`]: the heads of all chains, signed; [`verify`]: whether stored rows are what was written.
+//! - [`checkpoint`]: the heads of all chains, signed; [`verify`]: whether stored rows are the written ones.
 
 #![forbid(unsafe_code)]
 

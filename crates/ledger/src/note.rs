@@ -1,7 +1,6 @@
-//! Records of commands and activations: sealed inside the transaction of what they record.
+//! Records of commands and activations, each sealed inside the transaction of the recorded change.
 //!
-//! They share the chain [`CONTROL`], whose head is a row of the database: a writer holds it until the
-//! transaction ends.
+//! They share the chain [`CONTROL`], whose head is a row of the database: a writer holds it until the transaction ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,19 +26,19 @@ impl Notary {
         Notary { keys, has_news: Arc::default() }
     }
 
-    /// A record that the store is to seal and write with what it records.
+    /// A record that the store has to seal and write together with the recorded change.
     pub fn note(&self, record: AuditRecord) -> Note {
         self.has_news.store(true, Ordering::Relaxed);
         Note { record, customer: None, keys: self.keys.clone() }
     }
 
-    /// The same of a customer's event: the note is its twin.
+    /// The same for a customer's event: the note is its twin.
     pub fn note_of_customer(&self, event: CustomerEvent, now: DateTime<Utc>) -> Note {
         let Draft { record, customer } = Draft::of_customer(event, now);
         Note { customer, ..self.note(record) }
     }
 
-    /// Whether a note was made since this was asked last: the chain may have a head then that no checkpoint names.
+    /// Whether a note was made since the last call: the chain may then have a head that no checkpoint names.
     pub fn take_news(&self) -> bool {
         self.has_news.swap(false, Ordering::Relaxed)
     }
@@ -50,7 +49,7 @@ impl Notary {
     }
 }
 
-/// A record that is not sealed yet: its place in the chain is known only inside the transaction.
+/// An unsealed record: its place in the chain is known only inside the transaction.
 #[derive(Clone, Debug)]
 pub struct Note {
     record: AuditRecord,
@@ -64,12 +63,12 @@ impl Note {
         &self.record
     }
 
-    /// The customer's event that the record is the twin of.
+    /// The customer's event whose twin is the record.
     pub fn customer(&self) -> Option<&CustomerEvent> {
         self.customer.as_deref()
     }
 
-    /// The record as the next one after `head`, and the head then.
+    /// The record as the next one after `head`, and the new head.
     pub fn seal(&self, head: Head) -> (Sealed, Head) {
         let mut chain = Chain::resume(CONTROL, self.keys.clone(), head);
         let sealed = chain.seal(self.record.clone());

@@ -1,12 +1,13 @@
-//! A record as both databases give it back.
+//! A record in the form in which both databases return it.
 //!
-//! The sealed record must be the one that is read, so whatever a database would refuse or change is changed here, before sealing:
+//! The sealed record must equal the record that is read. So every value that a database would refuse or change is
+//! changed here, before sealing:
 //!
 //! | what | becomes | because |
 //! |---|---|---|
 //! | U+0000 in a text, a value or a key | U+FFFD | Postgres refuses it in `text` and `jsonb` |
-//! | a float in JSON | its text: `0.5` becomes `"0.5"` | `jsonb` keeps a decimal, SQLite the text: `1e2` is `100` there |
-//! | JSON `null` as a whole column | NULL | they are one thing to the reader |
+//! | a float in JSON | its text: `0.5` becomes `"0.5"` | `jsonb` keeps a decimal (`1e2` is `100`), SQLite the text |
+//! | JSON `null` as a whole column | NULL | they are the same to the reader |
 //! | JSON nested more than 32 deep | its text | the reader of JSON has a limit |
 //! | a time below the microsecond, a leap second | cut | neither database keeps it |
 
@@ -21,7 +22,8 @@ const DEEPEST: usize = 32;
 const LAST_MICROSECOND: u32 = 999_999_000;
 
 impl AuditRecord {
-    /// This record, changed where a database would change or refuse it. Doing it twice changes nothing more.
+    /// This record, with every value changed that a database would change or refuse. A second call changes nothing
+    /// more.
     #[must_use]
     pub fn into_storable(mut self) -> Self {
         for text in [&mut self.event_type, &mut self.actor_kind]

@@ -1,8 +1,8 @@
 //! Whether the rows in the database are the rows that were sealed.
 //!
-//! Rows come in one pass, all of a chain together and in the order of their sequence. While each row's mac follows from
-//! the row before, nothing is kept but the chain's end. A row that does not follow opens a window of [`WINDOW`] rows,
-//! in which [`placement`] asks of each mac which place it was made for:
+//! Rows come in one pass, all rows of a chain together and in the order of their sequence. As long as each row's mac
+//! follows from the row before, only the end of the chain is kept. A row that does not follow opens a window of
+//! [`WINDOW`] rows, in which [`placement`] determines the place that each mac was made for:
 //!
 //! ```text
 //!   ... 41 -> 42    43'   44 -> 45 -> 46 ...       43 was edited: 44 follows from the mac that 43 still carries
@@ -11,24 +11,25 @@
 //!   ... 41 -> 42    x     43 -> 44 -> 45 ...       inserted: 43 follows from 42, x from nothing
 //! ```
 //!
-//! and reading goes on in the fast way from the first row that follows from its neighbour again.
+//! and fast reading resumes at the first row that follows from its neighbour again.
 //!
 //! # Limits of the classification
 //!
-//! That something was changed is proved; what was done is the simplest story that fits.
+//! That something was changed is proved; the kind of change is the simplest explanation that fits.
 //!
-//! - A row that was moved by more than the window is reported as removed where it was and inserted where it is.
-//! - An unsealed hand can append: a last row whose mac follows from nothing but whose hash is right is called inserted,
-//!   though it could be the true last row with another mac.
-//! - The first row behind a gap, or behind a row whose mac was changed with its content, has no predecessor to prove it.
-//!   It is counted in [`Summary::unproven`] and is a finding of its own only if it contradicts its own hashes.
+//! - A row that was moved by more than the window is reported as removed at its old place and inserted at its new one.
+//! - An attacker without the key can append: a last row whose mac follows from nothing but whose hash is right is
+//!   reported as inserted, although it could be the true last row with another mac.
+//! - The first row after a gap, or after a row whose mac was changed with its content, has no predecessor to prove it.
+//!   It is counted in [`Summary::unproven`] and is a separate finding only if it contradicts its own hashes.
 //! - Rows without a link belong to no chain, so their origin is unknown.
-//! - A tail that was cut is found only if a checkpoint or the first row of a later chain names a head beyond it; rows
-//!   that nothing has named yet (up to a minute or 1,000) can be cut unseen. `gate_audit_control` names the end of the
-//!   commands' chain too, but an attacker who cuts the chain can set it back.
-//! - Which event an erased row names is not sealed; how many rows name it is. Two erased rows could swap their events.
-//! - Who holds the key can write a new history. A checkpoint in a place that they cannot reach shows it
-//!   ([`Kind::Rewritten`]).
+//! - A cut tail is found only if a checkpoint or the first row of a later chain names a head beyond it; rows that
+//!   nothing has named yet (up to a minute or 1,000 rows) can be cut unnoticed. `gate_audit_control` also names the end
+//!   of the commands' chain, but an attacker who cuts the chain can set it back.
+//! - The event that an erased row names is not sealed; only the number of rows that name it is. Two erased rows could
+//!   swap their events.
+//! - An attacker with the key can write a new history. A checkpoint in a place that the attacker cannot reach reveals
+//!   it ([`Kind::Rewritten`]).
 
 mod claims;
 mod customers;
@@ -53,34 +54,34 @@ use super::event::{AuditRecord, ChainHead};
 use super::hexadecimal;
 use super::keys::KeyRing;
 
-/// How many rows are looked at together where a row does not follow.
+/// The number of rows that are examined together where a row does not follow.
 pub const WINDOW: usize = 64;
 
-/// A row of the database, as far as the chain is concerned.
+/// The chain-related part of a database row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredRow {
     pub record: AuditRecord,
-    /// `None` if any column of it is NULL but the salt.
+    /// `None` if any of its columns except the salt is NULL.
     pub link: Option<Link>,
     /// The id of the `admin_erased` event that blanked the row.
     pub erased_by: Option<String>,
 }
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The chain, if it is about one.
+    /// The chain, if the fault is about one.
     pub chain: Option<String>,
-    /// As stored; of a missing row, as it must have been. The first of them, if there are several.
+    /// As stored; for a missing row, the number that it must have had. If there are several rows, the first of them.
     pub sequence: Option<i64>,
-    /// The last of them.
+    /// The last of the rows.
     pub last: Option<i64>,
-    /// The row's id, if it is about one row.
+    /// The row's id, if the fault is about a single row.
     pub row: Option<String>,
-    /// The customer's event, if it is about one.
+    /// The customer's event, if the fault is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer_event: Option<String>,
-    /// The table of grants, if it is about a row there; the row's id is `row`.
+    /// The table of grants, if the fault is about a row there; the row's id is `row`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<&'static str>,
     #[serde(flatten)]
@@ -97,55 +98,56 @@ impl Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Kind {
-    /// The row is not as it was sealed.
+    /// The row differs from its sealed form.
     Edited,
     /// Rows `sequence` to `last` are missing.
     Removed,
-    /// The row was never sealed into this chain, or is there a second time.
+    /// The row was never sealed into this chain, or exists twice.
     Inserted,
-    /// Rows `sequence` to `last` carry other numbers than they were sealed with; the first belongs there.
+    /// Rows `sequence` to `last` have numbers other than those with which they were sealed; the first belongs at
+    /// `belongs_at`.
     Reordered { belongs_at: i64 },
-    /// The chain had rows up to `head` according to `witness`, and now ends before `sequence`.
+    /// The chain had rows up to `head` according to `witness`, but now ends before `sequence`.
     Cut { head: i64, witness: String },
-    /// `gate_audit_control`, where commands read the end of their chain, names another one than the rows: its row is
-    /// gone or no head (`None`), names another MAC than the last row's, or was set back.
+    /// `gate_audit_control`, from which commands read the end of their chain, does not match the rows: its row is
+    /// missing or not a valid head (`None`), names a MAC other than the last row's, or was set back.
     ControlHead { says: Option<i64> },
-    /// The chain is in order, but the row had another mac according to the witness: it was sealed again.
+    /// The chain is in order, but according to the witness the row had another mac: it was sealed again.
     Rewritten { witness: String },
     /// The row has no link.
     Unsealed,
     /// Rows `sequence` to `last` were sealed with a key that is not in the ring.
     UnknownKey { key: String },
-    /// A checkpoint that is not one, or not ours.
+    /// A checkpoint that is malformed, or not ours.
     BadCheckpoint { line: u64, reason: String },
-    /// A table of grants has more rows that no sealed row has than there were when the sealing of grants began.
+    /// A table of grants has more rows without a sealed row than when the sealing of grants began.
     Unrecorded {
         #[serde(rename = "unrecorded_in")]
         table: &'static str,
         found: u64,
         before: u64,
     },
-    /// Blanked rows and the `admin_erased` event do not agree: so many rows name it, so many it names. `None`: there
-    /// is no such event.
+    /// Blanked rows and the `admin_erased` event disagree: `found` rows name it, and it states `expected`. `None` if
+    /// there is no such event.
     ErasureUnaccounted { table: &'static str, event: String, found: u64, expected: Option<u64> },
 }
 
-/// What was looked at, and the verdict.
+/// The scope of the verification, and the verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     pub rows: u64,
     pub chains: u64,
     pub checkpoints: u64,
-    /// Chains that no checkpoint names: rows that were cut off their ends need not be missed.
+    /// Chains that no checkpoint names: rows cut off their ends may go unnoticed.
     pub chains_without_checkpoint: u64,
     /// Rows whose personal values were blanked.
     pub erased: u64,
     /// Rows whose predecessor is missing or changed, so that nothing proves them.
     pub unproven: u64,
-    /// Customers' events that have a twin in a chain, and how many of them are erased.
+    /// Customers' events with a twin in a chain, and how many of them are erased.
     pub customer_events: u64,
     pub customer_events_erased: u64,
-    /// Rows of the tables of grants that were compared with their sealed rows, and those of before there were any.
+    /// Rows of the tables of grants that were compared with their sealed rows, and those from before there were any.
     pub grants: u64,
     pub grants_before_sealing: u64,
     pub findings: u64,
@@ -155,22 +157,22 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether every row is as it was sealed and none is known to be missing.
+    /// Whether every row is as it was sealed and no row is known to be missing.
     pub fn is_clean(&self) -> bool {
         self.findings == 0
     }
 }
 
-/// Where a chain ends: the place and the mac of the last row that counts.
+/// The end of a chain: the place and the mac of the last row that counts.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
     sequence: i64,
     mac: Mac,
-    /// Whether the mac is known to be the one that was made.
+    /// Whether the mac is known to be the original one.
     is_proven: bool,
 }
 
-/// Neighbouring rows that are off their places by the same number.
+/// Neighbouring rows that are displaced by the same number.
 #[derive(Clone, Debug)]
 struct Renumbered {
     first: i64,
@@ -188,17 +190,17 @@ struct Unknown {
     row: String,
 }
 
-/// The chain that is being read.
+/// The current chain.
 #[derive(Debug)]
 struct Current {
     id: String,
     anchor: Anchor,
-    /// By how much the place of a row is more than its stored sequence.
+    /// The difference between a row's place and its stored sequence.
     shift: i64,
     buffer: VecDeque<LinkedRow>,
     renumbered: Option<Renumbered>,
     unknown: Option<Unknown>,
-    /// What others claim about its rows.
+    /// The claims of others about its rows.
     witnesses: Witnesses,
 }
 
@@ -213,13 +215,14 @@ pub struct Verifier<F> {
 }
 
 impl<F: FnMut(Fault)> Verifier<F> {
-    /// A verifier that knows these keys and hands its findings to `report`.
+    /// A verifier that knows these keys and passes its findings to `report`.
     pub fn new(keys: KeyRing, report: F) -> Self {
         let (summary, claims) = Default::default();
         Verifier { keys, report, summary, claims, current: None, text: String::new() }
     }
 
-    /// Takes a line of the checkpoints, numbered from 1. All of them come before the first row; blank lines are none.
+    /// Takes a line of the checkpoints, numbered from 1. All of them come before the first row; blank lines are
+    /// ignored.
     pub fn checkpoint(&mut self, number: u64, line: &str) {
         if line.trim().is_empty() {
             return;
@@ -235,7 +238,8 @@ impl<F: FnMut(Fault)> Verifier<F> {
         }
     }
 
-    /// Takes the head in `gate_audit_control`, before the first row and as of the same moment; `None`: its row is gone.
+    /// Takes the head in `gate_audit_control`, before the first row and as of the same moment; `None` if its row is
+    /// missing.
     pub fn control_head(&mut self, said: Option<&ChainHead>) {
         match said.and_then(control_head) {
             Some(head) => self.claims.control_head(head),
@@ -267,7 +271,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         self.advance(false);
     }
 
-    /// Ends the last chain and compares what was read with what checkpoints, other chains and erasures claim.
+    /// Ends the last chain and compares the rows with the claims of checkpoints, other chains and erasures.
     pub fn finish(mut self) -> Summary {
         self.end_chain();
         self.summary.chains_without_checkpoint = self.claims.without_checkpoint();
@@ -300,7 +304,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         }
     }
 
-    /// Works the buffer off as far as it can be judged.
+    /// Processes the buffer as far as it can be judged.
     fn advance(&mut self, at_end: bool) {
         while let Some(current) = &mut self.current {
             let Some(row) = current.buffer.front() else { return };
@@ -320,7 +324,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         }
     }
 
-    /// The row is as it was sealed, and its content counts.
+    /// Accepts a row that is as it was sealed; its content counts.
     fn accept(&mut self, row: LinkedRow, place: i64) {
         let Some(current) = &mut self.current else { return };
         let Some(mac) = row.mac else { return };
@@ -329,7 +333,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         self.count_sealed(row, place);
     }
 
-    /// Compares a proven row with what witnesses claim about its place, and takes its own claims.
+    /// Compares a proven row with the claims of witnesses about its place, and takes its own claims.
     fn count_sealed(&mut self, row: LinkedRow, place: i64) {
         let Some(current) = &mut self.current else { return };
         let witnesses = current.witnesses.remove(&place).unwrap_or_default();
@@ -343,7 +347,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         self.claims.said(row.said, &row.id);
     }
 
-    /// The key is not known, so only the hashes can be looked at; the next row shows whether the mac is the right one.
+    /// Passes a row with an unknown key. Only its hashes can be checked; the next row shows whether its mac is right.
     fn pass_unknown(&mut self, row: &LinkedRow, place: i64) {
         if let (Some(current), Some(mac)) = (&mut self.current, row.mac) {
             current.anchor = Anchor { sequence: place, mac, is_proven: false };
@@ -371,7 +375,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
         }
     }
 
-    /// Notes where the row belongs, if it is elsewhere.
+    /// Records the place where the row belongs, if it is displaced.
     fn note_place(&mut self, row: &LinkedRow, place: i64) {
         let Some(current) = &mut self.current else { return };
         let displacement = place.saturating_sub(row.stored);
@@ -423,7 +427,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
     }
 }
 
-/// The head that a row of `gate_audit_control` is, if it is one: of no rows it has a mac of zeros.
+/// The head in a row of `gate_audit_control`, if it is valid: a head of no rows has a mac of zeros.
 fn control_head(said: &ChainHead) -> Option<Head> {
     let head = Head { sequence: said.sequence, mac: hexadecimal::decode(&said.mac)? };
     (head.sequence > 0 || head == Head::default()).then_some(head)

@@ -1,6 +1,6 @@
 //! A body on the wire: where it ends, and which of its bytes are data.
 //!
-//! Requests and responses share it. It copies nothing: it says which of the bytes that were read are data.
+//! Requests and responses share it. It copies nothing: it reports which of the bytes that were read are data.
 
 use std::ops::Range;
 
@@ -14,14 +14,14 @@ pub enum BodyDecoder {
     Length(u64),
     /// Chunks.
     Chunked(ChunkDecoder),
-    /// Everything until the connection ends: a response's body without a length.
+    /// Everything until the connection closes: the body of a response without a length.
     UntilClose,
 }
 
 /// What one step has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyStep {
-    /// How many bytes belong to the body, framing included.
+    /// How many bytes belong to the body, including framing.
     pub taken: usize,
     /// Which of them are data.
     pub data: Range<usize>,
@@ -47,11 +47,11 @@ impl BodyDecoder {
         }
     }
 
-    /// Reads up to the end of the next data. Call it again with what is left of `bytes`.
+    /// Reads up to the end of the next data. Call it again with the rest of `bytes`.
     ///
     /// # Errors
     ///
-    /// A chunk is malformed; the body cannot be read on.
+    /// A chunk is malformed; the rest of the body cannot be read.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<BodyStep, Refusal> {
         match self {
             BodyDecoder::UntilClose => Ok(BodyStep { taken: bytes.len(), data: 0..bytes.len() }),
@@ -67,7 +67,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Whether the last byte was read. Never true of a body that only the end of the connection ends.
+    /// Whether the last byte was read. Always false for a body that ends only when the connection closes.
     pub fn has_ended(&self) -> bool {
         match self {
             BodyDecoder::Length(left) => *left == 0,

@@ -1,8 +1,8 @@
 //! The decision: synchronous, total, and pure.
 //!
-//! [`decide`] takes a route, a caller and what is known about both, and gives a [`Permit`] or the [`Rejection`] that is
-//! answered instead. A request goes upstream only with a permit, and only this module makes one: the proxy asks for it
-//! before it picks a server. Unknown, missing and unreadable never mean allow.
+//! [`decide`] takes a route, a caller and the facts known about both, and returns a [`Permit`] or the [`Rejection`]
+//! that is answered instead. A request goes upstream only with a permit, and only this module makes one: the proxy asks
+//! for it before it picks a server. Unknown, missing and unreadable never mean allow.
 
 pub mod body;
 mod target;
@@ -29,16 +29,17 @@ use ticket::TicketFacts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Control {
     pub epoch: Epoch,
-    /// `FLAG_RBAC_V2`, the kill-switch (cutover design, I-5). Off: every route is on its legacy gate.
+    /// `FLAG_RBAC_V2`, the kill-switch (cutover design, I-5). While it is off, every route is on its legacy gate.
     pub rbac_v2: bool,
-    /// Whether V2 may be enforced here: always outside production, in production only with a promoted row (RBAC V2 design, I-11).
+    /// Whether V2 may be enforced here: always outside production; in production only with a promoted row (RBAC V2
+    /// design, I-11).
     pub may_enforce: bool,
 }
 
 /// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// Whether the request asks for another protocol, a WebSocket: only rows that say so allow it.
+    /// Whether the request asks for another protocol, a WebSocket. Only rows that allow it explicitly permit that.
     pub upgrade: bool,
     pub target: Target<'a>,
     pub caller: Caller<'a>,
@@ -51,12 +52,12 @@ pub struct Question<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GateInForce {
     Legacy(WhyLegacy),
-    /// Legacy decides, V2 is computed too.
+    /// Legacy decides; V2 is computed too.
     Shadow,
     V2,
 }
 
-/// The word for the gate that decided; `none` where no role was asked for.
+/// The word for the gate that decided; `none` where no role was required.
 pub fn gate_word(gate: Option<GateInForce>) -> &'static str {
     match gate {
         Some(GateInForce::Legacy(_)) => "legacy",
@@ -76,20 +77,20 @@ pub enum WhyLegacy {
     Undecided,
     /// `FLAG_RBAC_V2` is off (cutover design, I-5).
     KillSwitch,
-    /// The cluster says V2, but the flag has not been promoted to production (RBAC V2 design, I-11).
+    /// The cluster's mode is `v2`, but the flag has not been promoted to production (RBAC V2 design, I-11).
     NotPromoted,
 }
 
-/// The outcome of a request: leave to go upstream, or what is answered instead.
+/// The outcome of a request: permission to go upstream, or the answer that is given instead.
 pub type Outcome = Result<Permit, Rejection>;
 
-/// The outcome, and how it came about.
+/// The outcome and the reasons for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub outcome: Outcome,
-    /// The gate that decided; `None` where no role was asked for.
+    /// The gate that decided; `None` where no role was required.
     pub gate: Option<GateInForce>,
-    /// What the other gate would have said, when it disagrees in shadow mode.
+    /// What the other gate would have decided, when it disagrees in shadow mode.
     pub drift: Option<Drift>,
 }
 
@@ -98,22 +99,24 @@ pub struct Verdict {
 pub enum Rejection {
     /// 403, with an audit row.
     Denied(Denial),
-    /// Nobody is logged in: to the login page.
+    /// The caller is not logged in: redirect to the login page.
     Login,
-    /// Nobody is logged in, or a machine brought no token: 401.
+    /// The caller is not logged in, or a machine sent no token: 401.
     Unauthorized,
-    /// Nobody is logged in, and the row says 403 to that. Without an audit row, which would name nobody.
+    /// The caller is not logged in, and the row specifies 403 for that. There is no audit row, since it would name no
+    /// principal.
     Unknown,
     /// The route was deleted: 410.
     Gone,
-    /// 404 for every caller: the mapping lists the path in `quiet`, or the route is the gate's own and FLAG_RBAC_V2 is off.
+    /// 404 for every caller: the mapping lists the path in `quiet`, or the route is the gate's own and FLAG_RBAC_V2 is
+    /// off.
     Quiet,
-    /// The caller is allowed, and the row does not allow the WebSocket that the request asks for: 400.
+    /// The caller is allowed, but the row does not allow the WebSocket that the request asks for: 400.
     Upgrade,
 }
 
-/// The stable word of an outcome, as the decision log, reports and AuthZEN name it. A caller whose upgrade is refused is
-/// allowed all the same.
+/// The stable word of an outcome, as the decision log, reports and AuthZEN name it. A caller whose upgrade is refused
+/// still counts as allowed.
 pub const fn outcome_word(outcome: &Outcome) -> &'static str {
     match outcome {
         Ok(_) | Err(Rejection::Upgrade) => "allow",
@@ -125,7 +128,7 @@ pub const fn outcome_word(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// What let a request in: one of the two gates, or a row that asks neither.
+/// What permitted a request: one of the two gates, or a row that consults neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LetInBy {
     V2,
@@ -135,12 +138,12 @@ pub enum LetInBy {
     Session,
     Machine,
     Upstream,
-    /// No row covers the path, and the mapping forwards such.
+    /// No row covers the path, and the mapping forwards unmapped paths.
     Unmapped,
 }
 
 impl LetInBy {
-    /// The stable word, as assertions name it.
+    /// The stable word, as used in assertions.
     pub const fn word(self) -> &'static str {
         match self {
             LetInBy::V2 => "v2",
@@ -163,7 +166,7 @@ impl From<GateInForce> for LetInBy {
     }
 }
 
-/// Leave to go upstream, or to what the gate itself serves. Only [`decide`] and [`preflight`] make one.
+/// Permission to go upstream, or to the gate's own handler. Only [`decide`] and [`preflight`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     route: Option<Arc<str>>,
@@ -180,7 +183,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The row that let the request in; `None` for an unmapped path under `unmapped = "forward"`.
+    /// The row that permitted the request; `None` for an unmapped path under `unmapped = "forward"`.
     pub fn route(&self) -> Option<&Arc<str>> {
         self.route.as_ref()
     }
@@ -190,17 +193,17 @@ impl Permit {
         self.cluster.as_ref()
     }
 
-    /// What let the request in.
+    /// What permitted the request.
     pub fn let_in_by(&self) -> LetInBy {
         self.let_in_by
     }
 
-    /// The groups of who was let in.
+    /// The groups of the permitted caller.
     pub fn groups(&self) -> &[Arc<str>] {
         &self.groups
     }
 
-    /// Who was let in; `None` where nobody needed to be known.
+    /// The permitted principal; `None` where no principal was required.
     pub fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
     }
@@ -210,12 +213,12 @@ impl Permit {
         &self.roles_used
     }
 
-    /// Whether the request may turn into a WebSocket: it asked for that, and the row allows it.
+    /// Whether the request may become a WebSocket: it asked for one, and the row allows it.
     pub fn upgrade(&self) -> bool {
         self.upgrade
     }
 
-    /// Whether the body goes to Console while it arrives (`stream = true`).
+    /// Whether the body is sent to Console while it arrives (`stream = true`).
     pub fn stream(&self) -> bool {
         self.stream
     }
@@ -225,12 +228,12 @@ impl Permit {
         self.upstream.as_ref()
     }
 
-    /// Whether the upstream has to notify the customer: the row says so for a role that the caller holds.
+    /// Whether the upstream has to notify the customer: the row specifies that for a role that the caller holds.
     pub fn notifies_customer(&self) -> bool {
         self.notifies_customer
     }
 
-    /// Whether the gate itself serves the request, and Console never sees it: the row says so.
+    /// Whether the row specifies that the gate itself serves the request, so that Console never sees it.
     pub fn served_by_gate(&self) -> bool {
         self.served_by_gate
     }
@@ -239,10 +242,10 @@ impl Permit {
 /// Who was denied, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Only callers that are known are denied; strangers are asked to log in.
+    /// Only known callers are denied; unknown callers are asked to log in.
     pub principal: Principal,
     pub lack: Lack,
-    /// The answer to it; whatever it is, the denial is audited.
+    /// The answer to the denial, which is audited whatever the answer is.
     pub answer: Forbidden,
 }
 
@@ -262,21 +265,21 @@ pub enum Reason {
     MissingPermission,
     BodyUnreadable,
     NoLegacyGate,
-    /// Console has no legacy roles any more, so what asks for one cannot be decided.
+    /// Console no longer has legacy roles, so a requirement for one cannot be decided.
     LegacyRolesGone,
     UnmappedRoute,
-    /// The row is for a ticket, and the request does not name one ticket and one customer.
+    /// The row requires a ticket, and the request does not name one ticket and one customer.
     TicketRequired,
-    /// Nothing that the row requires is granted for that ticket and that customer.
+    /// No grant for that ticket and that customer covers what the row requires.
     NoTicketGrant,
-    /// It is granted, and the ticket is not open any more.
+    /// There is a grant, but the ticket is no longer open.
     TicketClosed,
     /// Grants for tickets are switched off.
     TicketGrantsOff,
 }
 
 impl Reason {
-    /// What is required where the body is at fault.
+    /// The requirement that is named when the body is at fault.
     pub const READABLE_BODY: &'static str = "a body that the rule can read";
 
     /// The stable word.
@@ -301,7 +304,7 @@ impl Reason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
     pub direction: Direction,
-    /// What the denying gate asked for.
+    /// What the denying gate required.
     pub required: Vec<String>,
     pub reason: Reason,
 }
@@ -331,7 +334,7 @@ impl Direction {
     }
 }
 
-/// The gate that decides a gated row for somebody of this mode, under these switches.
+/// The gate that decides a gated row for a caller in this mode, under these switches.
 pub fn gate_in_force(v2: &V2Gate, mode: ClusterMode, control: &Control) -> GateInForce {
     match (v2, mode) {
         (V2Gate::Undecided { .. }, _) => GateInForce::Legacy(WhyLegacy::Undecided),
@@ -343,31 +346,32 @@ pub fn gate_in_force(v2: &V2Gate, mode: ClusterMode, control: &Control) -> GateI
     }
 }
 
-/// Whether a row that asks for a role takes a machine's credential that the gate does not know, and leaves it to Console:
-/// where a machine may act instead of a session, and the legacy gate is in force for a caller in no group. V2 knows
-/// only machines that are enrolled.
+/// Whether a row that requires a role accepts a machine credential that the gate does not know, and leaves it to
+/// Console. It does where a machine may act instead of a session and the legacy gate is in force for a caller in no
+/// group. V2 knows only enrolled machines.
 pub fn takes_presented(kind: &RowKind, rollout: &Rollout, control: &Control) -> bool {
     let RowKind::Gated { legacy: Some(_), v2, machine: true } = kind else { return false };
     gate_in_force(v2, mode_of_nobody(rollout), control) != GateInForce::V2
 }
 
-/// V2 will refuse whom it does not know.
+/// V2 will refuse a caller that it does not know.
 fn drift_of_nobody(v2: &V2Gate, control: &Control) -> Option<Drift> {
     let nobody = Access::nothing(control.epoch);
     disagreement(&Ok(Vec::new()), &v2_gate(v2, &nobody, &BodyFacts::NotRead, &TicketFacts::NotAsked))
 }
 
-/// The mode for somebody without a name and a group.
+/// The mode for a caller without an id and without groups.
 fn mode_of_nobody(rollout: &Rollout) -> ClusterMode {
     rollout.mode_at(&BTreeSet::new(), None)
 }
 
-/// Decides one request, whose ticket nobody has looked at: a row that asks for one lets in who needs none.
+/// Decides one request without looking at its ticket. Under V2, a row that requires a ticket then permits only callers
+/// with a role that needs none.
 pub fn decide(question: &Question<'_>) -> Verdict {
     decide_with(question, &TicketFacts::NotAsked)
 }
 
-/// Decides one request with what is known of the ticket that it names.
+/// Decides one request, given the facts about the ticket that it names.
 pub fn decide_with(question: &Question<'_>, ticket: &TicketFacts) -> Verdict {
     let verdict = match question.target {
         Target::Row(row, rollout) => decide_row(row, rollout, question, ticket),
@@ -381,17 +385,17 @@ pub fn decide_with(question: &Question<'_>, ticket: &TicketFacts) -> Verdict {
                 lack: Lack { reason: Reason::UnmappedRoute, required: vec!["a row in the mapping".into()] },
                 answer: Forbidden::Status403,
             }),
-            // A caller without identity gets what any session row would give, so that nobody can probe which routes
-            // exist.
+            // A caller without identity gets the same answer as on any session row, so that probing does not reveal
+            // which routes exist.
             Caller::Nobody | Caller::Presented => Rejection::Login,
         })),
     };
     with_upgrade(verdict, question)
 }
 
-/// Whether a request that is let in would not be without the caller's break-glass sessions. What is known of the ticket is
-/// what was asked for the caller as it is: a caller who needs no ticket with the session may need one without it, and then
-/// the session counts as the reason.
+/// Whether a permitted request would be refused without the caller's break-glass sessions. The ticket facts are those
+/// of the caller with the session: a caller that needs no ticket with the session may need one without it, and then the
+/// session counts as the reason.
 pub fn rests_on_break_glass(question: &Question<'_>, ticket: &TicketFacts) -> bool {
     let Caller::Known(principal, access) = question.caller else { return false };
     let Some(without) = access.without_break_glass() else { return false };
@@ -399,10 +403,10 @@ pub fn rests_on_break_glass(question: &Question<'_>, ticket: &TicketFacts) -> bo
     decide_with(&question, ticket).outcome.is_err()
 }
 
-/// Leave for a CORS preflight that asks for `requested` on a path, where the row of that request says `cors`.
+/// The permit for a CORS preflight that asks for `requested` on a path, if the row of that request has `cors`.
 ///
-/// It goes on as OPTIONS, so the rule that answers OPTIONS counts too: Flask's own answer runs no view; where a view
-/// answers, its row must say `cors` itself.
+/// The preflight is forwarded as OPTIONS, so the rule that answers OPTIONS counts too. Flask's own answer runs no view;
+/// where a view answers, its row must have `cors` itself.
 pub fn preflight(mapping: &Mapping, path: &str, requested: Method) -> Option<Permit> {
     let (Found::Row(row), Found::Row(answering)) =
         (mapping.find(path, requested), mapping.find(path, Method::Options))
@@ -414,7 +418,7 @@ pub fn preflight(mapping: &Mapping, path: &str, requested: Method) -> Option<Per
     is_open.then(|| permit(Some(row), LetInBy::Public, Caller::Nobody, Vec::new()))
 }
 
-/// A caller who may have the route learns whether it takes a WebSocket; nobody else does.
+/// Only a caller that is permitted on the route learns whether it accepts a WebSocket.
 fn with_upgrade(verdict: Verdict, question: &Question<'_>) -> Verdict {
     if !question.upgrade {
         return verdict;
@@ -468,7 +472,7 @@ fn decide_row(row: &Row, rollout: &Rollout, question: &Question<'_>, ticket: &Ti
     }
 }
 
-/// Who asks for a gated row, and what the request says.
+/// The caller of a gated row, and the facts from the request.
 struct Known<'k> {
     principal: &'k Principal,
     access: &'k Access,
@@ -525,7 +529,7 @@ fn legacy_gate(legacy: Option<&BTreeSet<LegacyRole>>, access: &Access) -> Result
     Ok(used)
 }
 
-/// Everything that the row requires and, besides, what every body rule requires that the body meets.
+/// Everything that the row requires, plus the requirement of each body rule that the body meets.
 fn v2_gate(
     v2: &V2Gate,
     access: &Access,
@@ -550,7 +554,7 @@ fn v2_gate(
     for (rule, matched) in when.iter().zip(matches) {
         if *matched {
             used.push(match ticket {
-                // What is granted for the ticket counts for the whole request.
+                // A grant for the ticket counts for the whole request.
                 TicketFacts::Named(holding) if holding.meets(&rule.requires) => rule.requires.name().clone(),
                 _ => met(&rule.requires, access)?,
             });
@@ -559,8 +563,8 @@ fn v2_gate(
     Ok(used)
 }
 
-/// A role that needs no ticket, or the requirement as it is granted for the ticket and the customer. What somebody holds
-/// otherwise is not enough: the ticket is what the row is about.
+/// A role that needs no ticket, or a grant of the requirement for this ticket and customer. Other grants of the
+/// requirement are not enough, because the row is about the ticket.
 fn met_by_ticket(
     rule: &TicketRule,
     base: &Requirement,

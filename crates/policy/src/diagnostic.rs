@@ -1,4 +1,4 @@
-//! Findings in a TOML file: what is wrong, where, and what was probably meant.
+//! Findings in a TOML file: the mistake, its place, and the probable intention.
 
 use std::fmt;
 use std::ops::Range;
@@ -32,11 +32,11 @@ impl Diagnostic {
     }
 }
 
-/// The findings that an audit row holds, and the bytes of each.
+/// The most findings that an audit row holds, and the most bytes of each.
 const BRIEF: usize = 20;
 const LONGEST_LINE: usize = 1_000;
 
-/// The beginning of a text, at most so many bytes of it.
+/// The beginning of a text, at most `most` bytes long.
 fn cut(text: &str, most: usize) -> &str {
     let mut end = most.min(text.len());
     while !text.is_char_boundary(end) {
@@ -76,8 +76,8 @@ impl Diagnostics {
         self.lines(self.findings.len()).join("\n")
     }
 
-    /// The first findings, one line each, and how many more there are: for audit rows, which are kept for ever. No row
-    /// grows with the file.
+    /// The first findings, one line each, and the number of further ones: for audit rows, which are kept forever. No
+    /// row grows with the file.
     pub fn in_brief(&self) -> String {
         let mut lines: Vec<String> =
             self.lines(BRIEF).iter().map(|line| cut(line, LONGEST_LINE).to_owned()).collect();
@@ -109,7 +109,8 @@ pub fn position(source: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// A text and where its lines begin: for many places in one text, each of which [`position`] would search it for.
+/// A text and where its lines begin. For many places in one text, where each call of [`position`] would search the
+/// whole text.
 #[derive(Debug)]
 pub struct Lines<'s> {
     source: &'s str,
@@ -123,19 +124,19 @@ impl<'s> Lines<'s> {
         Lines { source, starts: std::iter::once(0).chain(after_newlines).collect() }
     }
 
-    /// What [`position`] says.
+    /// The result of [`position`].
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.line(offset);
         let (_, column) = position(&self.source[self.starts[line]..], offset - self.starts[line]);
         (line + 1, column)
     }
 
-    /// Counted from 0.
+    /// The line, counted from 0.
     fn line(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset) - 1
     }
 
-    /// The whole lines that hold a span, and where they begin.
+    /// The whole lines that contain a span, and where they begin.
     fn around(&self, span: &Range<usize>) -> (&'s str, usize) {
         let start = self.starts[self.line(span.start)];
         let end = self.starts.get(self.line(span.end) + 1).copied().unwrap_or(self.source.len());
@@ -157,7 +158,7 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-/// A finding with the lines that it is about, its place underlined.
+/// A finding with the lines that it is about; its place is underlined.
 pub fn excerpt(
     path: &str,
     lines: &Lines<'_>,
@@ -167,7 +168,7 @@ pub fn excerpt(
 ) -> String {
     let end = finding.span.end.min(lines.source.len());
     let start = finding.span.start.min(end);
-    // Only these: the renderer goes through all that it is given.
+    // Only these lines, because the renderer goes through everything that it is given.
     let (source, base) = lines.around(&(start..end));
     let snippet = Snippet::source(source)
         .path(path)
@@ -182,14 +183,14 @@ pub fn excerpt(
 
 impl std::error::Error for Diagnostics {}
 
-/// What is wrong with a text as TOML.
+/// The TOML syntax errors of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Syntax {
     Sound,
-    /// Names that are there twice: the rest can be read and judged.
+    /// Names that occur twice: the rest can be read and judged.
     Repeats(Vec<Diagnostic>),
-    /// The one mistake to report. Behind it the parser guesses what belongs where, and each further finding may be a guess
-    /// gone wrong.
+    /// The one mistake to report. After it the parser guesses what belongs where, and each further finding may result
+    /// from a wrong guess.
     Broken(Diagnostic),
 }
 
@@ -212,13 +213,13 @@ impl Syntax {
             return if repeats.is_empty() { Syntax::Sound } else { Syntax::Repeats(repeats) };
         };
         let cause = conflict(source).or_else(|| unclosed(source));
-        // What is unclosed before the parser stumbled is why it did.
+        // An unclosed bracket before the place where the parser failed is the cause.
         let cause = cause.filter(|cause| cause.span.start <= first.span.start);
         Syntax::Broken(cause.unwrap_or(first))
     }
 }
 
-/// A merge that was left unresolved.
+/// An unresolved merge conflict.
 fn conflict(source: &str) -> Option<Diagnostic> {
     let begins =
         |mark: &'static str| source.split_inclusive('\n').filter(move |line| line.starts_with(mark)).count();
@@ -269,7 +270,7 @@ fn line_end(bytes: &[u8], from: usize) -> usize {
     bytes[from..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |length| from + length)
 }
 
-/// Behind the string that begins at `from`: one of several lines (`"""`), or of one.
+/// The position after the string that begins at `from`: a multi-line string (`"""`), or one of a single line.
 fn string_end(bytes: &[u8], from: usize) -> usize {
     let quote = bytes[from];
     let is_long = bytes[from..].starts_with(&[quote; 3]);
@@ -286,7 +287,7 @@ fn string_end(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// What a person probably meant where TOML could not be read.
+/// The probable intention of the writer, where the text is not TOML.
 fn meant_in_toml(source: &str, span: &Range<usize>, message: &str) -> Option<&'static str> {
     let start = source.get(..span.start)?.rfind('\n').map_or(0, |at| at + 1);
     let line = source.get(start..)?.lines().next().unwrap_or_default().trim_start();
@@ -304,7 +305,7 @@ fn meant_in_toml(source: &str, span: &Range<usize>, message: &str) -> Option<&'s
     is_unquoted.then_some("text is written in quotes")
 }
 
-/// The closest of `known` to `given`, when it is close enough to be what was meant.
+/// The closest of `known` to `given`, if it is close enough to be the intended name.
 pub fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()

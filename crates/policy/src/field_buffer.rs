@@ -16,7 +16,7 @@ struct Span {
 }
 
 impl FieldBuffer {
-    /// Room for so many bytes and fields.
+    /// Room for this many bytes and fields.
     pub(crate) fn with_capacity(bytes: usize, fields: usize) -> FieldBuffer {
         FieldBuffer { bytes: Vec::with_capacity(bytes), spans: Vec::with_capacity(fields) }
     }

@@ -1,15 +1,15 @@
-//! The request firewall: what is ambiguous is refused before anything is looked up.
+//! The request firewall: ambiguous requests are refused before any lookup.
 //!
 //! The most dangerous fault of an authorization proxy is to match one route while the upstream serves another. It
 //! happens when two parsers read the same bytes differently: `GET x:/secrets?:// HTTP/1.1` is `/` to one and `/secrets`
-//! to the other. So there is one parser here. The gate reads the head of a request off the socket itself
+//! to the other. So there is only one parser here. The gate reads the head of a request off the socket itself
 //! ([`HeadSearch`] finds its end), [`inspect`] reads those raw bytes by the strictest grammar, and
-//! [`Request::write_head`] serialises a new head from what was understood. Whatever parses requests behind it never
-//! sees a byte that the gate did not write.
+//! [`Request::write_head`] serialises a new head from the result. A parser behind the gate never sees a byte that the
+//! gate did not write.
 //!
-//! Ambiguity is refused, not normalised, so that the bytes that were matched are the bytes that are forwarded. What is
-//! only unusual passes where Console reads it in one way. Fields by which a client could claim an identity, another
-//! path or another method to Console are dropped ([`StripList`]).
+//! Ambiguity is refused, not normalised, so that the matched bytes are the forwarded bytes. Input that is merely
+//! unusual passes if Console reads it in only one way. Fields by which a client could claim an identity, another path
+//! or another method to Console are dropped ([`StripList`]).
 //!
 //! ```text
 //! bytes -> HeadSearch::advance -> inspect -> Request -> write_head -> the proxy
@@ -18,8 +18,8 @@
 //!
 //! Everything is pure: no clock, no socket. The caller keeps the deadline for the head and counts a chunked body.
 //!
-//! In reading order: [`head`](HeadSearch), `request_line`, [`target`](RequestTarget), `collect`, [`fields`](Fields), `host`,
-//! [`framing`](Framing), `cookie`, `connection`, [`strip`](StripList).
+//! In reading order: [`head`](HeadSearch), `request_line`, [`target`](RequestTarget), `collect`, [`fields`](Fields),
+//! `host`, [`framing`](Framing), `cookie`, `connection`, [`strip`](StripList).
 
 mod chunks;
 mod collect;
@@ -59,12 +59,13 @@ pub use target::RequestTarget;
 use collect::Collected;
 use memchr::memchr2;
 
-/// What a deployment allows.
+/// The policy of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The sizes above which a request is refused.
     pub limits: Limits,
-    /// Exact `host[:port]` values, in any letter case. Empty: any well-formed host, and no absolute-form target.
+    /// Exact `host[:port]` values, in any letter case. If empty, any well-formed host passes, but no absolute-form
+    /// target.
     pub allowed_hosts: Vec<String>,
     /// The name of Console's session cookie (Flask's `SESSION_COOKIE_NAME`).
     pub session_cookie: String,
@@ -121,13 +122,13 @@ pub fn inspect(head: &[u8], policy: &Policy) -> Result<Request, Refusal> {
         let (name, value) = fields::split_line(line)?;
         collected.add(name, value, policy)?;
     }
-    // The caller cut the head at its first blank line; bytes after it would be a body or a request that slipped in.
+    // The caller cut the head at its first blank line; any bytes after it would be a body or a smuggled request.
     if !rest.is_empty() {
         return Err(Refusal::MalformedHead);
     }
     let method = request_line.method;
     let (target, authority) = RequestTarget::parse(method, request_line.target)?;
-    // RFC 9112 3.2 wants Host on HTTP/1.1 only, but without it HTTP/1.0 would reach whichever site comes first.
+    // RFC 9112 3.2 requires Host on HTTP/1.1 only, but without it HTTP/1.0 would reach whichever site comes first.
     let field = collected.host.ok_or(Refusal::HostMissing)?;
     let host = host::parse(field, &policy.allowed_hosts)?;
     if let Some(authority) = authority {
@@ -145,11 +146,11 @@ pub fn inspect(head: &[u8], policy: &Policy) -> Result<Request, Refusal> {
 /// Checks a request that arrived as HTTP/2 fields by the same rules.
 ///
 /// `fields` are those after the pseudo-header fields, in order. Cookie may be split (RFC 9113 8.2.3) and is joined.
-/// A method and path that the HTTP/2 layer has already parsed must be its raw bytes, not a normalised form.
+/// Pass the raw bytes of a method and path that the HTTP/2 layer has already parsed, not a normalised form.
 ///
 /// # Errors
 ///
-/// As [`inspect`]; [`Refusal::ConnectionFieldOnHttp2`] too.
+/// Like [`inspect`], and also [`Refusal::ConnectionFieldOnHttp2`].
 pub fn inspect_fields<'h>(
     start: &Http2Start<'h>,
     fields: impl IntoIterator<Item = (&'h [u8], &'h [u8])>,
@@ -163,14 +164,14 @@ pub fn inspect_fields<'h>(
     let mut head_bytes = start.path.len();
     let mut collected = Collected::new(Version::Http2, 0);
     for (name, value) in fields {
-        // RFC 9113 8.2 makes upper-case names malformed; and no space is trimmed from a value there.
+        // RFC 9113 8.2 makes upper-case names malformed; no space is trimmed from values in HTTP/2.
         if name.iter().any(u8::is_ascii_uppercase) {
             return Err(Refusal::FieldName);
         }
         if has_outer_space(value) {
             return Err(Refusal::FieldValue);
         }
-        // As it would be written in HTTP/1: colon, space, line end.
+        // The size that it would have in HTTP/1: colon, space, line end.
         head_bytes = head_bytes.saturating_add(name.len() + value.len() + 4);
         if head_bytes > limits.head_bytes {
             return Err(Refusal::HeadTooLarge);
@@ -189,7 +190,7 @@ pub fn inspect_fields<'h>(
     Request::assemble(method, target, Version::Http2, host, framing, collected, policy)
 }
 
-/// Takes one line off `rest`: the bytes before CR LF.
+/// Takes one line from `rest`: the bytes before CR LF.
 fn next_line<'h>(rest: &mut &'h [u8]) -> Result<&'h [u8], Refusal> {
     let (line, following) = split_at_line_end(rest).map_err(|bare| match bare {
         None => Refusal::MalformedHead,
@@ -200,14 +201,15 @@ fn next_line<'h>(rest: &mut &'h [u8]) -> Result<&'h [u8], Refusal> {
     Ok(line)
 }
 
-/// Half a line end, which one parser takes for one and another does not.
+/// Half a line end, which one parser accepts as a line end and another does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bare {
     CarriageReturn,
     LineFeed,
 }
 
-/// The bytes before the first CR LF and those after it; an error where a bare CR or LF comes first, or nothing of them.
+/// The bytes before the first CR LF and those after it. An error if a bare CR or LF comes first, or if there is no line
+/// end.
 pub(crate) fn split_at_line_end(bytes: &[u8]) -> Result<(&[u8], &[u8]), Option<Bare>> {
     let end = memchr2(b'\r', b'\n', bytes).ok_or(None)?;
     match &bytes[end..] {
@@ -217,10 +219,10 @@ pub(crate) fn split_at_line_end(bytes: &[u8]) -> Result<(&[u8], &[u8]), Option<B
     }
 }
 
-/// Takes an absolute form only for a configured host, and only if the Host field agrees.
+/// Accepts an absolute form only for a configured host, and only if the Host field agrees.
 ///
-/// RFC 9112 3.2.2 has the target win over the field. A server that lets the field win would answer for another host
-/// than the one that was checked, so the two must be the same.
+/// In RFC 9112 3.2.2, the target overrides the field. A server that lets the field win would answer for another host
+/// than the one that was checked, so the two must be equal.
 fn check_absolute_form(authority: &[u8], field: &[u8], policy: &Policy) -> Result<(), Refusal> {
     if policy.allowed_hosts.is_empty() {
         return Err(Refusal::TargetForm);

@@ -1,7 +1,7 @@
-//! A request's credential: who somebody claims to be, once the claim has been verified.
+//! A request's credential: the identity that a caller claims, once the claim has been verified.
 //!
-//! Nothing here looks anything up: a credential is proved by its signature or named by its hash, and the store says
-//! later whether it is still valid.
+//! Nothing here looks anything up: a credential is proved by its signature or named by its hash, and the store later
+//! decides whether it is still valid.
 
 pub mod flask_cookie;
 pub mod itsdangerous;
@@ -31,21 +31,21 @@ pub enum Subject {
     Session(SessionKey),
     /// The machine token with this hash.
     Machine(TokenDigest),
-    /// The machine token with this id: no credential, only a name by which others ask about it.
+    /// The machine token with this id: not a credential, only a name for asking about it.
     Enrolled(MachineTokenId),
-    /// A person that a probe states.
+    /// A person that a probe describes.
     Stated(Arc<Stated>),
 }
 
-/// A person that a probe states, with what it holds. No row of any table is about it, and only a probe, which is never
-/// forwarded, can be from it.
+/// A person that a probe describes, with its roles and groups. No row of any table is about such a person, and only a
+/// probe, which is never forwarded, can come from one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stated {
     pub id: String,
     pub legacy: BTreeSet<String>,
     pub groups: BTreeSet<String>,
-    /// Roles that are held directly; what they inherit comes with them.
+    /// Roles that are held directly; inherited roles are added.
     pub roles: BTreeSet<String>,
 }
 
@@ -53,12 +53,13 @@ pub struct Stated {
 pub const NOT_ENROLLED: &str = "not enrolled";
 
 impl Stated {
-    /// What the ids of those whom probes state begin with, so that no audit row names a real admin for what a probe did.
+    /// The prefix of the ids of persons that probes describe, so that no audit row names a real admin for the action of
+    /// a probe.
     pub const PREFIX: &str = "gate-verify-";
 }
 
 impl Subject {
-    /// The same subject as the key of a cache, which keeps no credential.
+    /// The same subject as the key of a cache, without the credential.
     #[must_use]
     pub fn without_credential(&self) -> Subject {
         match self {
@@ -70,7 +71,7 @@ impl Subject {
     }
 }
 
-/// Who a request is from, once the store has confirmed it.
+/// The principal of a request, once the store has confirmed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// A logged-in admin.
@@ -96,7 +97,7 @@ impl Principal {
         }
     }
 
-    /// The session, where the cookie names one.
+    /// The session, if the cookie names one.
     pub fn session(&self) -> Option<&SessionId> {
         match self {
             Principal::Admin { session, .. } => session.as_ref(),

@@ -1,4 +1,4 @@
-//! Newtype identifiers: an admin's id cannot be handed where a session's is wanted.
+//! Newtype identifiers: an admin's id cannot be passed where a session's is expected.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ macro_rules! text_id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Wraps the text as it is; whether it names anything is for the store to say.
+            /// Wraps the text unchanged; the store decides whether it names anything.
             pub fn new(text: impl Into<Arc<str>>) -> Self {
                 $name(text.into())
             }
@@ -53,7 +53,7 @@ text_id!(
     InstanceId
 );
 text_id!(
-    /// One `rollback` or `rollback --release`; empty where nobody has said either yet.
+    /// One `rollback` or `rollback --release`; empty before the first of either.
     PinId
 );
 text_id!(
@@ -62,18 +62,18 @@ text_id!(
 );
 
 impl MappingSha256 {
-    /// As many digits as people are shown and asked for.
+    /// The digits that are shown to people and that people enter.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
     }
 }
 
-/// The id of one request: a UUID of version 7 that the gate made, so that ids sort by time; or the one that a proxy in
+/// The id of one request: a UUID of version 7 that the gate made, so that ids sort by time, or the one that a proxy in
 /// front gave it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(Spelling);
 
-/// Kept in place, so that an id is copied and never shared.
+/// Stored inline, so that an id is copied and never shared.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Spelling {
     Made(uuid::Uuid),
@@ -81,15 +81,15 @@ enum Spelling {
 }
 
 impl RequestId {
-    /// The longest id that is taken from somebody else.
+    /// The longest id that is accepted from outside.
     pub const MOST_BYTES: usize = 128;
 
-    /// The id that this UUID is.
+    /// The id for this UUID.
     pub fn new(id: uuid::Uuid) -> Self {
         RequestId(Spelling::Made(id))
     }
 
-    /// The id that this text is: visible ASCII, at most [`RequestId::MOST_BYTES`] of it.
+    /// The id for this text: visible ASCII, at most [`RequestId::MOST_BYTES`] long.
     pub fn given(text: &[u8]) -> Option<RequestId> {
         let is_visible = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
         let mut bytes = [0; RequestId::MOST_BYTES];
@@ -98,7 +98,7 @@ impl RequestId {
         is_visible.then_some(RequestId(Spelling::Given { bytes, length }))
     }
 
-    /// The id as text; `room` is for one that is not kept as text.
+    /// The id as text; `room` holds the text of an id that is not stored as text.
     pub fn text<'t>(&'t self, room: &'t mut [u8; Hyphenated::LENGTH]) -> &'t str {
         match &self.0 {
             Spelling::Made(id) => id.hyphenated().encode_lower(room),

@@ -1,8 +1,8 @@
 //! `routes.toml`: what each route requires of its caller.
 //!
-//! Reading order: [`table`] (the types), [`pattern`] and [`matcher`] (Werkzeug's routing, exactly), [`parse`] (text
-//! to table, all mistakes at once), [`catalog_check`] (the table against the roles that exist), [`Mapping::review`] (what is
-//! no mistake and worth a look). Pure: no I/O.
+//! Reading order: [`table`] (the types), [`pattern`] and [`matcher`] (Werkzeug's routing, exactly), [`parse`] (text to
+//! table, all mistakes at once), [`catalog_check`] (the table against the existing roles), [`Mapping::review`] (remarks
+//! that are not mistakes). Pure: no I/O.
 
 pub mod approval;
 pub mod catalog_check;

@@ -1,6 +1,6 @@
 //! The request methods that the gate knows, and sets of them.
 //!
-//! Source: RFC 9110 section 9 and RFC 5789 (PATCH). Anything else is refused by the firewall before a route is looked up.
+//! Source: RFC 9110 section 9 and RFC 5789 (PATCH). The firewall refuses any other method before a route is looked up.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ impl Method {
         Method::ALL.into_iter().find(|method| method.as_str() == token)
     }
 
-    /// The token as a request line has it.
+    /// The token as in a request line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Method::Get => "GET",
@@ -52,8 +52,8 @@ impl Method {
         matches!(self, Method::Get | Method::Head | Method::Options)
     }
 
-    /// Whether a request of the method has a body that an application reads (RFC 9110 9.3). What comes with another
-    /// method has no defined meaning, and a body rule never looks at it.
+    /// Whether a request with this method has a body that an application reads (RFC 9110 9.3). A body with another
+    /// method has no defined meaning, and a body rule never examines it.
     pub const fn carries_body(self) -> bool {
         matches!(self, Method::Post | Method::Put | Method::Patch | Method::Delete)
     }

@@ -1,4 +1,4 @@
-//! Users, groups, roles, permissions: what a caller holds, and whether it is enough.
+//! Users, groups, roles, permissions: what a principal holds, and whether it is enough.
 //!
 //! The path of every permission is user -> groups -> roles -> inherited roles -> permissions (invariant I-3 of the
 //! RBAC V2 design); a live break-glass session is the one direct grant. Pure: the facts come from the store.
@@ -21,16 +21,16 @@ use sha2::{Digest as _, Sha256};
 use crate::ids::{AdminId, Epoch, SessionId};
 use flaw::Flaw;
 
-/// One of the flat roles that Console's `@require_role` asks for: any word that Console uses. They are a set without
+/// One of the flat roles that Console's `@require_role` requires: any word that Console uses. They are a set without
 /// hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegacyRole(Arc<str>);
 
 impl LegacyRole {
-    /// How many characters a role has at most.
+    /// The most characters in a role.
     pub const MAX_LENGTH: usize = 64;
 
-    /// What a role may be, for messages.
+    /// The form of a role, for messages.
     pub const FORM: &str = "a role is 1 to 64 characters without white space, commas and quotes";
 
     /// Parses a role; `None` if the text does not have its [form](LegacyRole::FORM).
@@ -44,7 +44,7 @@ impl LegacyRole {
         (!word.is_empty() && is_short && word.chars().all(fits)).then(|| LegacyRole(word.into()))
     }
 
-    /// The role of a word that the program itself has: for the demo and tests.
+    /// The role for a word in the program itself: for the demo and tests.
     ///
     /// # Panics
     ///
@@ -89,7 +89,7 @@ fn on_one_line(text: &str) -> String {
         .collect()
 }
 
-/// What V2 asks for: a role or a permission, by name.
+/// A requirement of V2: a role or a permission, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Requirement {
     /// A role, held through a group, inheritance or a live temporary grant.
@@ -116,13 +116,13 @@ impl fmt::Display for Requirement {
     }
 }
 
-/// Whether the credential still identifies somebody.
+/// Whether the credential still identifies a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// A known, enabled admin with a live session, or a live machine token.
     Active,
-    /// Nobody of that id, or no such token.
+    /// There is no principal with that id, or no such token.
     Unknown,
     /// The admin was disabled, the token revoked or expired.
     Disabled,
@@ -130,7 +130,7 @@ pub enum Standing {
     SessionEnded,
 }
 
-/// Everything that one caller holds, as of one epoch.
+/// Everything that one principal holds, as of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The epoch of the snapshot that this was read in.
@@ -138,22 +138,22 @@ pub struct Access {
     pub standing: Standing,
     /// The name of a machine token; `None` for an admin.
     pub token: Option<TokenIdentity>,
-    /// Whose session it is, where the credential names only the session.
+    /// The holder of the session, if the credential names only the session.
     pub session: Option<SessionHolder>,
     pub legacy: BTreeSet<LegacyRole>,
     pub groups: BTreeSet<Arc<str>>,
-    /// With every inherited role.
+    /// Includes every inherited role.
     pub roles: BTreeSet<Arc<str>>,
     pub permissions: BTreeSet<Arc<str>>,
-    /// The earliest moment at which something in here ends; `None` when nothing does by itself.
+    /// The earliest moment at which something in here ends; `None` if nothing ends by itself.
     pub valid_until: Option<DateTime<Utc>>,
-    /// The caller's rows that could not be used, and so grant nothing.
+    /// The principal's unusable rows, which grant nothing.
     pub flaws: Vec<Flaw>,
-    /// The live break-glass sessions, with what would be held without them.
+    /// The live break-glass sessions, with what the principal would hold without them.
     pub break_glass: Option<Arc<BreakGlassPart>>,
 }
 
-/// What break-glass sessions are the reason for.
+/// The part of a principal's access that rests on break-glass sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BreakGlassPart {
     /// The ids of the sessions.
@@ -162,21 +162,21 @@ pub struct BreakGlassPart {
     pub permissions_without: BTreeSet<Arc<str>>,
 }
 
-/// Which machine token it is. Never the token.
+/// The identity of a machine token. Never the token itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenIdentity {
     pub id: Arc<str>,
     pub name: Arc<str>,
 }
 
-/// Whose session a session key is the key of.
+/// The holder of the session with a given session key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionHolder {
     pub admin: AdminId,
-    /// What records call the session; never the credential.
+    /// The session's id in records; never the credential.
     pub id: SessionId,
-    /// The row that the session was read from, by the key under which a change of it is listed; `None` where that is not
-    /// known.
+    /// The row that the session was read from, identified by the key under which a change of it is listed; `None` if
+    /// that is not known.
     pub row: Option<RowDigest>,
 }
 
@@ -192,7 +192,7 @@ impl RowDigest {
 }
 
 impl Access {
-    /// What somebody unknown holds.
+    /// The access of an unknown caller: nothing.
     pub fn nothing(epoch: Epoch) -> Access {
         Access {
             epoch,
@@ -209,7 +209,7 @@ impl Access {
         }
     }
 
-    /// What would be held without break-glass; `None` where there is no session.
+    /// What the principal would hold without break-glass; `None` if there is no session.
     pub fn without_break_glass(&self) -> Option<Access> {
         let part = self.break_glass.as_ref()?;
         Some(Access {
@@ -233,7 +233,7 @@ impl Access {
         !self.legacy.is_disjoint(roles)
     }
 
-    /// Whether a time-limited part of this has ended by `now`, which is asked for only where there is such a part.
+    /// Whether a time-limited part of this has ended by `now`, which is called only if there is such a part.
     pub fn has_lapsed(&self, now: impl FnOnce() -> DateTime<Utc>) -> bool {
         self.valid_until.is_some_and(|end| end <= now())
     }

@@ -2,10 +2,10 @@
 
 use chrono::TimeDelta;
 
-/// What a span may look like, for messages.
+/// The form of a span, for messages.
 pub const FORM: &str = "a span like `90m`, `8h` or `7d`";
 
-/// The span of a text; `None` if it has another form, is zero, or is beyond all times.
+/// The span of a text; `None` if it has another form, is zero, or is too large.
 pub fn parse(text: &str) -> Option<TimeDelta> {
     let unit = text.chars().next_back()?;
     let count = text.strip_suffix(unit)?;
@@ -21,7 +21,7 @@ pub fn parse(text: &str) -> Option<TimeDelta> {
     }
 }
 
-/// A span in the largest unit that it is a whole number of.
+/// A span in the largest unit of which it is a whole number.
 pub fn in_words(span: TimeDelta) -> String {
     let minutes = span.num_minutes();
     match (minutes % (24 * 60), minutes % 60) {
@@ -31,7 +31,7 @@ pub fn in_words(span: TimeDelta) -> String {
     }
 }
 
-/// A unit in which a time is asked for.
+/// The unit of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Milliseconds,
@@ -75,11 +75,12 @@ impl Unit {
         }
     }
 
-    /// How many of this unit a text says: `90s`, `30m`, `24h`, `7d`, `500ms`; a number alone is in the unit itself.
+    /// The number of units in a text: `90s`, `30m`, `24h`, `7d`, `500ms`. A number alone is in the unit itself.
     ///
     /// # Errors
     ///
-    /// It has another form, is beyond all times, or is no whole number of the unit; a phrase that begins with `must`.
+    /// The text has another form, is too large, or is not a whole number of the unit. The error is a phrase that begins
+    /// with `must`.
     pub fn count_in(self, text: &str) -> Result<u64, String> {
         let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
         let (count, letters) = text.split_at(digits);

@@ -1,13 +1,14 @@
 //! Text that people write and others read: reasons, comments, labels.
 
-/// Whether `text` is one line of at most `most` characters that shows what it contains: no line breaks and other control
-/// characters, and nothing that is invisible or turns the direction of what follows (Unicode's category Cf, and its line and
-/// paragraph separators). In an alert or a terminal, such text could pass for a line of the program's own.
+/// Whether `text` is one line of at most `most` characters that shows all that it contains. It has no line breaks or
+/// other control characters, and nothing that is invisible or changes the direction of the following text (Unicode's
+/// category Cf, and its line and paragraph separators). In an alert or a terminal, such text could pass for a line of
+/// the program's own.
 pub fn is_line(text: &str, most: usize) -> bool {
     text.chars().nth(most).is_none() && !text.chars().any(deceives)
 }
 
-/// A text with each line break as a space: what a form's field of several lines sends.
+/// The text with each line break replaced by a space, for input from a form field with several lines.
 pub fn folded(text: &str) -> String {
     text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -1,8 +1,8 @@
-//! Drift as it is reviewed before a promotion: one disagreement for each route, caller and direction, however many
-//! mappings it was seen under, and whether it was signed off.
+//! Drift in the form in which it is reviewed before a promotion: one disagreement for each route, caller and direction,
+//! regardless of the number of mappings under which it was seen, and whether it was signed off.
 //!
-//! A sign-off covers what was required and what was held: it ends as soon as either changes, because the
-//! disagreement as it is now has then not been reviewed.
+//! A sign-off covers the requirement and the access at that time. It ends as soon as either changes, because the
+//! disagreement in its new form has not been reviewed.
 
 pub mod explanation;
 mod fingerprint;
@@ -19,21 +19,21 @@ use sha2::{Digest as _, Sha256};
 
 pub use fingerprint::Fingerprints;
 
-/// What identifies a disagreement.
+/// The identity of a disagreement.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Key {
-    /// The row, as the mapping writes it.
+    /// The row, as written in the mapping.
     pub route: String,
     pub actor_kind: CallerKind,
     pub actor_id: String,
     pub direction: Direction,
 }
 
-/// The digits of an id: enough that two of a hundred thousand disagreements hardly share one.
+/// The digits of an id: enough that among a hundred thousand disagreements hardly two share one.
 const ID_DIGITS: usize = 12;
 
 impl Key {
-    /// A name to type: the beginning of the key's SHA-256, the same in every database.
+    /// A name short enough to type: the beginning of the key's SHA-256, the same in every database.
     pub fn id(&self) -> String {
         let words =
             [self.route.as_str(), self.actor_kind.word(), self.actor_id.as_str(), self.direction.word()];
@@ -48,7 +48,7 @@ impl Key {
 pub struct Sighting {
     pub key: Key,
     pub cluster: String,
-    /// The stable word for why the stricter gate refuses.
+    /// The stable word for the reason why the stricter gate refuses.
     pub reason: String,
     pub mapping_sha256: String,
     pub count: i64,
@@ -64,7 +64,7 @@ pub struct SignOff {
     pub reason: String,
     pub signed_by: String,
     pub signed_at_utc: DateTime<Utc>,
-    /// What it is about.
+    /// The requirement and the access that it covers.
     #[serde(skip)]
     pub fingerprints: Fingerprints,
 }
@@ -74,9 +74,9 @@ pub struct SignOff {
 #[serde(rename_all = "snake_case")]
 pub enum SignOffState {
     Valid,
-    /// The mapping asks for something else now.
+    /// The mapping's requirement has changed since.
     RowChanged,
-    /// The caller holds something else now.
+    /// The caller's access has changed since.
     GrantsChanged,
 }
 
@@ -88,22 +88,22 @@ pub struct Review {
     pub state: SignOffState,
 }
 
-/// A disagreement, all its sightings taken together.
+/// A disagreement, combined from all its sightings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Disagreement {
     pub id: String,
     #[serde(flatten)]
     pub key: Key,
-    /// Where the row is now; for a row that is gone, where it was.
+    /// The cluster of the row now; for a deleted row, its last cluster.
     pub cluster: String,
     /// As of the latest sighting.
     pub reason: String,
-    /// All of them, the most frequent first.
+    /// All reasons, the most frequent first.
     pub reasons: Vec<ReasonCount>,
     pub count: i64,
     pub first_seen_at_utc: DateTime<Utc>,
     pub last_seen_at_utc: DateTime<Utc>,
-    /// The mappings that it was seen under, the latest first.
+    /// The mappings under which it was seen, the latest first.
     pub mappings: Vec<String>,
     pub sign_off: Option<Review>,
 }
@@ -122,7 +122,7 @@ impl Disagreement {
     }
 }
 
-/// What the running mapping asks for and what everybody holds, as of one moment.
+/// The requirements of the running mapping and the access of everyone, as of one moment.
 pub struct Situation<'s> {
     pub catalog: &'s Catalog,
     pub mapping: &'s Mapping,
@@ -140,17 +140,17 @@ impl<'s> Situation<'s> {
         }
     }
 
-    /// The row of a disagreement; `None` where the mapping has it no more.
+    /// The row of a disagreement; `None` if the mapping no longer has it.
     pub fn row(&self, key: &Key) -> Option<&'s Row> {
         self.rows.get(key.route.as_str()).copied()
     }
 
-    /// The caller of a disagreement; `None` for an admin who is gone or disabled.
+    /// The caller of a disagreement; `None` for an admin that was deleted or disabled.
     pub fn person(&self, key: &Key) -> Option<&'s Person> {
         self.people.get(&(key.actor_kind, key.actor_id.as_str())).copied()
     }
 
-    /// What a sign-off given now is about.
+    /// The requirement and the access that a sign-off given now would cover.
     pub fn fingerprints(&self, key: &Key) -> Fingerprints {
         Fingerprints {
             demand_sha256: fingerprint::of_demand(self.row(key)),
@@ -169,7 +169,7 @@ impl<'s> Situation<'s> {
         }
     }
 
-    /// Groups sightings of the same disagreement and compares them with the sign-offs; the latest seen first.
+    /// Groups sightings of the same disagreement and compares them with the sign-offs; the latest sighting first.
     pub fn review(&self, sightings: Vec<Sighting>, sign_offs: Vec<SignOff>) -> Vec<Disagreement> {
         let mut by_key: BTreeMap<Key, Vec<Sighting>> = BTreeMap::new();
         for sighting in sightings {
@@ -189,7 +189,7 @@ impl<'s> Situation<'s> {
         disagreements
     }
 
-    /// `None` only without a sighting.
+    /// `None` only if there is no sighting.
     fn taken_together(
         &self,
         key: Key,
@@ -225,7 +225,7 @@ fn reasons(sightings: &[Sighting]) -> Vec<ReasonCount> {
     reasons
 }
 
-/// Each once, in their order.
+/// The mappings without duplicates, in order.
 fn mappings(sightings: &[Sighting]) -> Vec<String> {
     let mut mappings: Vec<String> = Vec::new();
     for sighting in sightings {

@@ -1,10 +1,10 @@
-//! Why a request is answered as it is: which row decides and why no other, which gate is in force and why, and the
-//! outcome for a caller, with the grants behind it or with the missing ones.
+//! Why a request gets its answer: which row decides and why no other, which gate is in force and why, and the outcome
+//! for a caller, with the grants behind it or the missing ones.
 //!
 //! [`explain`] gives all of it as data; [`text`] prints that. It decides nothing itself: every answer in it, and every
 //! grant that it names as enough, comes from [`decide`](policy::decision::decide). Pure: no I/O.
 //!
-//! It shows everything that the mapping and the registry hold, so it is for operators, not for a denied caller.
+//! It shows everything that the mapping and the registry contain, so it is for operators, not for a denied caller.
 
 pub mod answer;
 pub mod asker;
@@ -30,13 +30,13 @@ use gate::GateReport;
 use place::{RowLine, line_of, nearest};
 use rivals::{Rival, rivals};
 
-/// Everything that an explanation is made of.
+/// The inputs of an explanation.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     pub mapping: &'a Mapping,
     /// The name of the mapping's file, for places.
     pub file: &'a str,
-    /// What the firewall refuses.
+    /// The policy of the firewall.
     pub policy: &'a Policy,
     pub control: &'a Control,
     pub catalog: &'a Catalog,
@@ -44,21 +44,21 @@ pub struct Facts<'a> {
     pub break_glass: &'a BreakGlassRules,
 }
 
-/// All that there is to say about a request.
+/// The complete explanation of a request.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
     pub method: String,
-    /// As it was asked about.
+    /// The path as requested.
     pub path: String,
     pub file: String,
     pub mapping_sha256: String,
     pub switches: Switches,
     pub route: Route,
-    /// Every other row that the path fits, in the order in which the search comes to them.
+    /// Every other row that the path fits, in the order of the search.
     pub rivals: Vec<Rival>,
-    /// `None` where no role is asked for.
+    /// `None` if no role is required.
     pub gate: Option<GateReport>,
-    /// `None` where no caller was asked about, or the request is refused.
+    /// `None` if there is no caller to explain, or the request is refused.
     pub caller: Option<CallerReport>,
 }
 
@@ -72,7 +72,7 @@ pub struct Switches {
     pub may_enforce: bool,
 }
 
-/// What the method and the path meet.
+/// The match of the method and the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "found", rename_all = "snake_case")]
 pub enum Route {
@@ -83,17 +83,17 @@ pub enum Route {
         why: String,
     },
     Row(RowReport),
-    /// A slash is missing at the end. For callers that this row lets in, Console redirects, or serves this spelling too: the
-    /// gate does not know which.
+    /// A slash is missing at the end. For callers that this row permits, Console redirects, or also serves this
+    /// spelling: the gate does not know which.
     #[serde(rename = "slash_missing")]
     Redirect(RowReport),
-    /// There are rows for the path, and none for the method.
+    /// There are rows for the path, but none for the method.
     WrongMethod {
         allowed: String,
         unmapped: UnmappedReport,
     },
     NoRow {
-        /// Rows that may have been meant.
+        /// Rows that were possibly intended.
         nearest: Vec<RowLine>,
         unmapped: UnmappedReport,
     },
@@ -124,7 +124,7 @@ pub struct RowReport {
     /// The upstream that has the route instead of Console.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
-    /// The roles whose holders' requests the customer is notified of.
+    /// The roles for whose holders' requests the customer is notified.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notifies: Vec<String>,
     /// The path's variables.
@@ -150,10 +150,10 @@ pub struct ValueReport {
     pub value: String,
 }
 
-/// Explains a request, and its outcome for `asker` who sends it.
+/// Explains a request and its outcome if `asker` sends it.
 ///
-/// `path` is the target as a client sends it. The names that `asker` holds are not checked: the caller has to know that
-/// a group exists.
+/// `path` is the target as a client sends it. The names that `asker` contains are not checked: the caller has to know
+/// that a group exists.
 pub fn explain(method: &str, path: &str, facts: &Facts<'_>, asker: Option<&Asker<'_>>) -> Explanation {
     let mut explanation = Explanation {
         method: method.to_owned(),
@@ -188,13 +188,13 @@ pub fn explain(method: &str, path: &str, facts: &Facts<'_>, asker: Option<&Asker
     explanation
 }
 
-/// The request as the firewall takes it.
+/// The request as the firewall reads it.
 ///
 /// # Errors
 ///
 /// The firewall refuses it.
 pub fn request(method: &str, path: &str, policy: &Policy) -> Result<Request, Refusal> {
-    // A line break in here would make a head of several lines: another request than the one that is explained.
+    // A line break here would make a head of several lines, and so a request other than the explained one.
     if [method, path].iter().any(|text| text.contains(|one: char| one.is_whitespace() || one.is_control())) {
         return Err(Refusal::TargetCharacter);
     }
@@ -208,7 +208,7 @@ struct Met<'m> {
     rivals: Vec<Rival>,
 }
 
-/// The row for a request, as the gate finds it.
+/// The row for a request, found like the gate finds it.
 fn meet<'m>(mapping: &'m Mapping, request: &Request) -> Met<'m> {
     let (path, method) = (request.target().path(), request.method());
     let unmapped = match mapping.unmapped_at(path) {
@@ -257,7 +257,7 @@ fn described(mapping: &Mapping, row: &Row, path: &str) -> RowReport {
 }
 
 impl Explanation {
-    /// Whether the request passes: `None` where no caller was asked about.
+    /// Whether the request passes; `None` if there is no caller to explain.
     pub fn passes(&self) -> Option<bool> {
         match (&self.route, &self.caller) {
             (Route::Refused { .. }, _) => Some(false),

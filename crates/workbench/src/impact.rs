@@ -1,13 +1,14 @@
-//! The exact impact of a change of the mapping or of grants, before it is made: who gains and who loses what.
+//! The exact impact of a change of the mapping or of grants, before it is made: who gains and who loses which access.
 //!
-//! Requests are endless, but the pairs of rows that can decide one under the old and the new mapping are not
-//! ([`Mapping::regions`]), and neither are the callers: the registry has so many people, and of those who hold the same
-//! ([`profile`]) one is enough. So every pair of rows is asked about every profile, as sets, and what differs is the
-//! impact. A cluster that changes its mode is a change like any other, and so is `unmapped`. Pure.
+//! There are infinitely many requests, but only finitely many pairs of rows that can decide one under the old and the
+//! new mapping ([`Mapping::regions`]). The callers are finite too: the registry has a fixed set of people, and one of
+//! those with the same access ([`profile`]) represents all of them. So every pair of rows is evaluated for every
+//! profile, as sets, and the differences are the impact. A cluster that changes its mode is a change like any other,
+//! and so is `unmapped`. Pure.
 //!
-//! Where a row looks at the body, or takes WebSockets, the requests that it distinguishes are asked about one by one
-//! ([`Requests`]). It leaves out Console's own checks behind the gate, and the answer that people without access get in its
-//! place (302 or 401).
+//! If a row examines the body, or accepts WebSockets, the kinds of request that it distinguishes are evaluated one by
+//! one ([`Requests`]). The impact leaves out Console's own checks behind the gate, and the answer that people without
+//! access get instead (302 or 401).
 
 mod admission;
 pub mod profile;
@@ -30,48 +31,49 @@ use admission::{Admitted, Demand, Judge};
 pub use profile::{LegacyAs, Population, Profile, ProfileKind};
 pub use requests::{Requests, Side};
 
-/// The switches above the mapping, as they are assumed.
+/// The assumed switches above the mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Switches {
     /// `FLAG_RBAC_V2`.
     pub rbac_v2: bool,
 }
 
-/// Everything that changes, and who gains or loses by it.
+/// All changes, and the callers that gain or lose by them.
 #[derive(Debug)]
 pub struct Impact<'m> {
     pub old: &'m Mapping,
     pub new: &'m Mapping,
     pub catalog: &'m Catalog,
     pub population: &'m Population,
-    /// The grants before, where grants change; `population` then has those after.
+    /// The grants before, if grants change; `population` then has those after.
     before: Option<Granted<'m>>,
     pub switches: Switches,
     /// Unmapped requests come first, then the order of the regions: the new file's, then rows that were removed.
     pub changes: Vec<Change<'m>>,
-    /// Routes that another than before serves: the gate itself, or Console.
+    /// Routes that a different server serves than before: the gate itself, Console, or an upstream.
     pub served: Vec<ServerChange>,
-    /// Whether every path was looked at. If not, changes may be missing; those that are there are true.
+    /// Whether every path was examined. If not, changes may be missing; the listed ones are still correct.
     pub complete: bool,
     counts: BTreeMap<ProfileKind, Counts>,
 }
 
-/// One pair of rows whose change lets a caller in or keeps one out.
+/// One pair of rows whose change permits a caller or refuses one.
 #[derive(Clone, Debug)]
 pub struct Change<'m> {
-    /// With those of its methods for which this holds.
+    /// Contains only those methods for which the change holds.
     pub region: Region<'m>,
     pub requests: Requests<'m>,
-    /// Everybody without a session and a token: a gain is one of anybody at all, a loss leaves those in who are named.
+    /// Everyone without a session or a token. A gain is a gain for anyone at all; after a loss, only the listed
+    /// profiles keep access.
     pub strangers: Option<AccessChange>,
-    /// Everybody who sends a bearer token or a signature that Console verifies.
+    /// Everyone that sends a bearer token or a signature that Console verifies.
     pub machines_of_console: Option<AccessChange>,
     /// Indices of profiles.
     pub gains: FixedBitSet,
     pub losses: FixedBitSet,
 }
 
-/// A route that another than before serves.
+/// A route that a different server serves than before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct ServerChange {
     pub route: String,
@@ -95,7 +97,7 @@ impl ServerChange {
                 false => format!("{server}, notifying for {}", roles.join(", ")),
             }
         };
-        // How a row refuses changes no caller's access, and every refused client sees it.
+        // The form of a refusal changes no caller's access, but every refused client sees it.
         let strangers = |row: Option<&Row>| match row?.unauthenticated {
             Unauthenticated::Redirect => Some(", strangers to the login"),
             Unauthenticated::Status401 => Some(", 401 for strangers"),
@@ -119,7 +121,7 @@ impl ServerChange {
     }
 }
 
-/// Which way access changes.
+/// The direction of a change of access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccessChange {
@@ -146,13 +148,13 @@ impl Change<'_> {
         }
     }
 
-    /// Those who gain or lose and that no profile names.
+    /// The callers that gain or lose but that no profile names.
     pub fn nameless(&self, direction: AccessChange) -> impl Iterator<Item = &'static str> {
         let strangers = (self.strangers == Some(direction)).then_some(match direction {
             AccessChange::Gain => "anyone, logged in or not",
             AccessChange::Loss => "callers who are not logged in",
         });
-        // Anybody is a program as well.
+        // Access for anyone includes programs.
         let is_anybody = self.strangers == Some(AccessChange::Gain) && direction == AccessChange::Gain;
         let programs = self.machines_of_console == Some(direction) && !is_anybody;
         let programs = programs.then_some("programs with a token or signature that Console verifies");
@@ -160,21 +162,21 @@ impl Change<'_> {
     }
 }
 
-/// How much changes. A gain is one caller on one route, by however many kinds of requests.
+/// The amount of change. A gain is one caller on one route, by any number of kinds of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     pub gains: usize,
     pub losses: usize,
 }
 
-/// Everybody's grants, on one side of a change.
+/// The grants of everyone, on one side of a change.
 #[derive(Clone, Copy, Debug)]
 pub struct Granted<'m> {
     pub catalog: &'m Catalog,
     pub population: &'m Population,
 }
 
-/// Who answers for each side.
+/// The judge for each side.
 struct Judges<'p> {
     before: Option<Judge<'p>>,
     after: Judge<'p>,
@@ -189,8 +191,8 @@ impl<'p> Judges<'p> {
     }
 }
 
-/// Compares what `after` lets in with what `before` does, for the same rows: a change of grants, not of the mapping. The
-/// populations are a [pair](Population::pair).
+/// Compares the callers that `after` and `before` permit, for the same rows: a change of grants, not of the mapping.
+/// The populations are a [pair](Population::pair).
 pub fn impact_of_grants<'m>(
     mapping: &'m Mapping,
     before: Granted<'m>,
@@ -204,7 +206,7 @@ pub fn impact_of_grants<'m>(
     compared([mapping, mapping], Some(before), after, switches, judges)
 }
 
-/// Compares `new` with `old` for everybody in `population`.
+/// Compares `new` with `old` for everyone in `population`.
 pub fn impact<'m>(
     old: &'m Mapping,
     new: &'m Mapping,
@@ -246,7 +248,7 @@ fn compared<'m>(
     Impact { old, new, catalog, population, before, switches, changes, served, complete, counts }
 }
 
-/// Each pair of rows once, though no one path may show it for all of its methods.
+/// Each pair of rows once, even if no single path shows it for all of its methods.
 fn pairs(regions: Vec<Region<'_>>) -> Vec<Region<'_>> {
     let place = |row: Option<&Row>| row.map(|row| row.offset);
     let mut pairs: Vec<Region<'_>> = Vec::new();
@@ -260,7 +262,7 @@ fn pairs(regions: Vec<Region<'_>>) -> Vec<Region<'_>> {
     pairs
 }
 
-/// What changes in a region, for each kind of request; only once where all kinds are alike.
+/// The changes in a region, for each kind of request; only one if all kinds are alike.
 fn changes_in<'m>(region: &Region<'m>, demands: [Demand<'m>; 2], judges: &mut Judges<'_>) -> Vec<Change<'m>> {
     let kinds = requests::of(region);
     let count = kinds.len();
@@ -353,7 +355,7 @@ impl<'m> Impact<'m> {
         self.counts.get(&kind).copied().unwrap_or_default()
     }
 
-    /// How many callers of one kind gain anything, and how many lose anything.
+    /// The number of callers of one kind that gain anything, and of those that lose anything.
     pub fn people(&self, kind: ProfileKind) -> Counts {
         let count = |direction| {
             let profiles = self.population.profiles();
@@ -372,8 +374,8 @@ impl<'m> Impact<'m> {
         indices.into_iter().map(move |index| &profiles[index])
     }
 
-    /// The grants on the side that a change of this direction is explained by: a gain by those after it, a loss by those
-    /// before.
+    /// The grants on the side that explains a change of this direction: those after it for a gain, those before it for
+    /// a loss.
     pub(crate) fn granted(&self, direction: AccessChange) -> Granted<'m> {
         match (self.before, direction) {
             (Some(before), AccessChange::Loss) => before,
@@ -381,8 +383,8 @@ impl<'m> Impact<'m> {
         }
     }
 
-    /// Each way of grants by which the profile passes the row of one side of the change; empty where it does not pass by
-    /// a grant.
+    /// Each way of access by which the profile passes the row of one side of the change; empty if it does not pass by a
+    /// grant.
     pub fn ways(
         &self,
         profile: &Profile,

@@ -1,11 +1,11 @@
-//! What commands, the API and pages report of a mapping and of those who use it. No I/O: the facts are passed in.
+//! Reports of commands, the API and pages about a mapping and its users. No I/O: the caller passes in the facts.
 //!
 //! - [`report`]: findings as text, JSON and SARIF; every kind of finding in one table.
-//! - [`impact`]: who gains or loses what by a change of the mapping.
+//! - [`impact`]: who gains or loses which access by a change of the mapping.
 //! - [`explanation`]: which row decides a request, how it ends for a caller, and why.
 //! - [`drift`]: where the two gates disagree, and who signed it off; [`soak`]: when a cluster is ready.
-//! - [`replay`]: recorded requests decided again; [`verify`]: the cases that a running gate is asked.
-//! - [`who`]: who could make a request, at a time or in a period, and through what.
+//! - [`replay`]: recorded requests decided again; [`verify`]: the test cases for a running gate.
+//! - [`who`]: who could make a request, at a time or in a period, and by which grants.
 
 #![forbid(unsafe_code)]
 

@@ -1,12 +1,12 @@
-//! Decides recorded requests again with a candidate mapping: which of them would have ended otherwise.
+//! Decides recorded requests again with a candidate mapping, to find those that would have ended differently.
 //!
-//! The decision log has who asked for what and how it ended. Each request is decided again by the candidate, for the
-//! caller with today's grants. A difference is attributed to the mapping, unless the old mapping would differ now as
-//! well, for then it is the grants or the switches that have changed. Pure.
+//! The decision log records who requested what and the outcome. The candidate decides each request again, for the
+//! caller with today's grants. A difference is attributed to the mapping, unless the old mapping would now decide
+//! differently too: then the grants or the switches have changed. Pure.
 //!
-//! Two things are not in the log: the body, and who asked for a path that no row covers and did not have to be known for it.
-//! Where the candidate's answer depends on one of them, every answer that it may come to is worked out, and a merely
-//! possible one is reported as that.
+//! Two facts are not in the log: the body, and the caller of a path that no row covers if it did not have to be
+//! identified. If the candidate's answer depends on one of them, every possible answer is computed, and an answer that
+//! is merely possible is reported as such.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use policy::rbac::census::{CallerKind, Person};
 use policy::rbac::{Access, Standing};
 use serde::Serialize;
 
-/// A request that was made, as often as it was.
+/// A recorded request, with the number of its occurrences.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     pub method: String,
@@ -36,36 +36,38 @@ pub struct Recorded {
     /// `allow`, `deny`, `login`, `unauthorized`, `gone`.
     pub answer: String,
     pub count: u64,
-    /// The mapping that decided, where its text is kept.
+    /// The mapping that decided, if its text is stored.
     pub mapping: Option<Arc<Mapping>>,
 }
 
-/// A request that would have ended otherwise, or may have: then it is there once for each other end.
+/// A request that would have ended differently, or may have; in the second case there is one entry for each other
+/// outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Changed {
     pub method: String,
     pub path: String,
-    /// The candidate's row; `None` where none covers the path.
+    /// The candidate's row; `None` if none covers the path.
     pub route: Option<String>,
     pub caller: String,
     pub before: String,
     pub after: &'static str,
     pub because: Because,
-    /// Whether it ends so for certain. If not, it depends on facts that were not kept.
+    /// Whether this outcome is certain. If not, it depends on facts that were not recorded.
     pub certain: bool,
-    /// The bodies with which it ends so, where the body has a say.
+    /// The bodies with this outcome, if the body matters.
     pub bodies: Vec<BodyReport>,
-    /// Whether it depends on who asked, which was not kept.
+    /// Whether it depends on the caller, which was not recorded.
     pub depends_on_caller: bool,
     pub count: u64,
 }
 
-/// What made the difference.
+/// The cause of the difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
     Mapping,
-    /// The caller's grants are others than then, or the switches: the mapping that decided then would not decide so now.
+    /// The caller's grants have changed since, or the switches: the mapping that decided then would now decide
+    /// differently.
     Grants,
 }
 
@@ -74,16 +76,16 @@ pub enum Because {
 pub struct Replay {
     pub requests: u64,
     pub callers: usize,
-    /// Requests whose path was not kept, for the hour had too many.
+    /// Requests whose path was not recorded, because there were too many in that hour.
     pub without_a_path: u64,
-    /// Requests that may end otherwise: it depends on their bodies or callers, which were not kept.
+    /// Requests that may end differently, depending on their bodies or callers, which were not recorded.
     pub uncertain: u64,
-    /// The certain and most frequent ones first.
+    /// Certain changes and the most frequent ones first.
     pub changed: Vec<Changed>,
 }
 
 impl Replay {
-    /// Requests that would certainly have ended so: newly allowed (`true`) or not allowed any more.
+    /// The number of requests with a certain change: newly allowed (`true`) or no longer allowed.
     pub fn newly(&self, allowed: bool) -> u64 {
         let turns = |one: &&Changed| {
             one.certain && (one.after == "allow") == allowed && (one.before == "allow") != allowed
@@ -126,15 +128,15 @@ pub fn replay(recorded: &[Recorded], candidate: &Mapping, catalog: &Catalog, peo
 struct Again<'r> {
     request: &'r Recorded,
     method: Method,
-    /// The caller with today's grants; `None` without a caller, and for one that is gone or disabled.
+    /// The caller with today's grants; `None` without a caller, and for a deleted or disabled one.
     known: Option<&'r (Principal, Access)>,
 }
 
-/// Every answer that a request may come to, each with the bodies that bring it about.
+/// Every possible answer to a request, each with the bodies that cause it.
 type Answers = BTreeMap<&'static str, Vec<BodyReport>>;
 
 impl Again<'_> {
-    /// The ends that differ from the one that was recorded.
+    /// The outcomes that differ from the recorded one.
     fn changed(&self, candidate: &Mapping) -> Vec<Changed> {
         let Recorded { method, path, caller, answer, count, .. } = self.request;
         let target = Target::of(candidate, path, self.method);
@@ -161,14 +163,14 @@ impl Again<'_> {
             .collect()
     }
 
-    /// What the request meets in the mapping that decided then.
+    /// The request's match in the mapping that decided then.
     fn then(&self) -> Option<Target<'_>> {
         let mapping = self.request.mapping.as_ref()?;
         Some(Target::of(mapping, &self.request.path, self.method))
     }
 
-    /// The kinds of body that the request can have had. Where V2 has decided it by the same rules, those with which it
-    /// comes to the recorded answer, unless the grants have changed so much that none does.
+    /// The possible kinds of body of the request. If V2 decided it by the same rules, only those that lead to the
+    /// recorded answer, unless the grants have changed so much that none does.
     fn possible_bodies<'m>(&self, target: &Target<'m>) -> Vec<BodyKind<'m>> {
         let rules = target.body_rules();
         let all = BodyKind::all(rules, self.method);
@@ -191,7 +193,7 @@ impl Again<'_> {
             return answers;
         }
         let caller = self.caller(target);
-        // Which ticket the request named is not kept, nor who was granted what for it then.
+        // The log does not record which ticket the request named, nor which grants the caller had for it then.
         let mut tickets = vec![TicketFacts::NotAsked];
         if let Some(row) = target.row().filter(|row| row.ticket().is_some()) {
             tickets.push(TicketFacts::of_all(&row.kind.requirements()));
@@ -218,21 +220,21 @@ impl Again<'_> {
     fn caller<'a>(&'a self, target: &Target<'_>) -> Caller<'a> {
         match (self.known, &self.request.caller) {
             (Some((principal, access)), _) => Caller::at(target, principal, access),
-            // The token is no good any more, and on a machine row it still is a token.
+            // The token is no longer valid, but on a machine row it still counts as a token.
             (None, Some((CallerKind::Machine, _))) if is_machine_row(target) => Caller::Presented,
             (None, _) => Caller::Nobody,
         }
     }
 
-    /// Every possible answer to a request whose caller was not looked up: where a token is not asked for it may have
-    /// been there, and where nothing is asked for a session may have been. `None` where it is known who asked, or makes no
-    /// difference.
+    /// Every possible answer to a request whose caller was not looked up: on a row that requires no token there may
+    /// have been one, and on a row that requires nothing there may have been a session. `None` if the caller is known,
+    /// or makes no difference.
     fn answers_to_unknown(&self, target: &Target<'_>) -> Option<Vec<&'static str>> {
         if self.request.caller.is_some() {
             return None;
         }
         let anonymous = decided(target, Caller::Nobody, &BodyFacts::NotRead, &TicketFacts::NotAsked);
-        // `unmapped = "deny"` looks for a session and found none.
+        // `unmapped = "deny"` looked for a session and found none.
         let had_no_session = self.request.answer != "allow";
         match target {
             Target::Row(Row { kind: RowKind::Machine, .. }, _) => Some(vec![anonymous, "allow"]),
@@ -252,7 +254,8 @@ impl Again<'_> {
 
 fn decided(target: &Target<'_>, caller: Caller<'_>, body: &BodyFacts, ticket: &TicketFacts) -> &'static str {
     let control = Control { epoch: Epoch(0), rbac_v2: true, may_enforce: true };
-    // Who may have a route is one question, and whether it takes a WebSocket another, of the mapping alone.
+    // Whether a caller may have a route and whether the route accepts a WebSocket are separate questions; the mapping
+    // alone answers the second.
     let question = Question { upgrade: false, target: *target, caller, control: Some(&control), body };
     outcome_word(&decide_with(&question, ticket).outcome)
 }

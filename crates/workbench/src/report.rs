@@ -1,6 +1,6 @@
-//! What commands find, and how it is reported: text for a person, JSON for a program, SARIF for a code host.
+//! The findings of commands, and their reports: text for human readers, JSON for programs, SARIF for a code host.
 //!
-//! A [`Finding`] has an id that never changes its meaning, so that a pipeline can hold on to it.
+//! A [`Finding`] has an id that never changes its meaning, so that a pipeline can rely on it.
 
 pub mod json;
 pub mod rules;
@@ -36,7 +36,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// The word for it, in SARIF too.
+    /// The word for it, also in SARIF.
     pub const fn word(self) -> &'static str {
         match self {
             Level::Error => "error",
@@ -46,7 +46,7 @@ impl Level {
     }
 }
 
-/// Where something was found. Lines and columns count from 1, columns in characters.
+/// The place of a finding. Lines and columns count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Location {
     pub file: String,
@@ -54,14 +54,14 @@ pub struct Location {
     pub column: usize,
 }
 
-/// One thing that a command found.
+/// One finding of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// A stable identifier of the kind of finding, such as `unreachable`.
     pub id: &'static str,
     pub level: Level,
     pub place: Option<Location>,
-    /// One sentence, no final stop.
+    /// One sentence, without a full stop.
     pub message: String,
     /// What to do about it.
     pub suggestion: Option<String>,
@@ -73,7 +73,7 @@ impl Finding {
         Finding { id, level: rules::level_of(id), place, message: message.into(), suggestion: None }
     }
 
-    /// A finding in a file whose text is at hand.
+    /// A finding in a file whose text is available.
     pub fn in_file(path: &str, lines: &Lines<'_>, found: &Diagnostic) -> Finding {
         let (line, column) = lines.position(found.span.start);
         Finding {

@@ -1,5 +1,6 @@
-//! Whether a cluster has been in shadow for long enough, quietly enough and with enough traffic to switch to V2: its
-//! soak gate. The thresholds are the running mapping's own: a change that promotes a cluster cannot lower them first.
+//! The soak gate of a cluster: whether the cluster has been in shadow for long enough, quietly enough and with enough
+//! traffic to switch to V2. The thresholds are those of the running mapping: a change that promotes a cluster cannot
+//! lower them first.
 
 pub mod gaps;
 pub mod refusals;
@@ -25,14 +26,14 @@ use crate::drift::Disagreement;
 #[derive(Clone, Debug)]
 pub struct Activation {
     pub at: DateTime<Utc>,
-    /// The rollout of each cluster; empty for a text that cannot be read any more.
+    /// The rollout of each cluster; empty if the text can no longer be read.
     pub rollouts: BTreeMap<Arc<str>, Rollout>,
 }
 
-/// What `FLAG_RBAC_V2` is in the database.
+/// The value of `FLAG_RBAC_V2` in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
-    /// It was never flipped: each gate has the value that it was started with.
+    /// It was never flipped: each gate has the value with which it was started.
     NeverFlipped,
     On {
         since: DateTime<Utc>,
@@ -40,16 +41,16 @@ pub enum Flag {
     Off,
 }
 
-/// How often a caller was judged by both gates on a row.
+/// How often both gates judged a caller on a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
     pub route: String,
-    /// `None` for a caller who is no admin.
+    /// `None` for a caller that is not an admin.
     pub admin: Option<String>,
     pub requests: u64,
 }
 
-/// Requests whose disagreement was not kept one by one, because there were too many.
+/// Requests whose disagreements were not recorded individually, because there were too many.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overflow {
     pub cluster: String,
@@ -59,19 +60,19 @@ pub struct Overflow {
     pub last_seen_at_utc: DateTime<Utc>,
 }
 
-/// Everything that is known, as of `now`.
+/// All known evidence, as of `now`.
 pub struct Evidence<'e> {
     pub mapping: &'e Mapping,
-    /// Since when each cluster that is in shadow has been: see [`shadow_since`].
+    /// When each cluster's present time in shadow began: see [`shadow_since`].
     pub shadow_since: &'e BTreeMap<Arc<str>, DateTime<Utc>>,
     pub flag: Flag,
     pub disagreements: &'e [Disagreement],
     pub overflow: &'e [Overflow],
     /// The gaps in the recorded counts.
     pub gaps: &'e [Gap],
-    /// Of those that Console gave of late, whatever had let the requests in.
+    /// Console's recent refusals, regardless of what permitted the requests.
     pub refusals: &'e [Refusals],
-    /// For each cluster, since it has been in shadow.
+    /// For each cluster, since its present time in shadow began.
     pub uses: &'e BTreeMap<Arc<str>, Vec<Use>>,
     pub people: &'e [Person],
     pub now: DateTime<Utc>,
@@ -84,16 +85,16 @@ pub enum Readiness {
     /// Nothing is missing.
     Ready,
     NotReady,
-    /// It is on its legacy gate, and is not meant to be in shadow: nothing is being tried.
+    /// It is on its legacy gate, and is not meant to be in shadow: there is no trial.
     Legacy,
-    /// V2 decides already, for everybody.
+    /// V2 already decides for everyone.
     Enforced,
-    /// V2 decides for everybody, and Console refuses what it allows.
+    /// V2 decides for everyone, and Console refuses requests that V2 allows.
     Refused,
 }
 
 impl Readiness {
-    /// As a person reads it.
+    /// The word for human readers.
     pub const fn word(self) -> &'static str {
         match self {
             Readiness::Ready => "ready",
@@ -112,60 +113,61 @@ pub struct ClusterState {
     /// `shadow`, or `v2 for ops-admins, shadow for the rest`.
     pub rollout: String,
     pub verdict: Readiness,
-    /// The unmet conditions, a phrase each.
+    /// The unmet conditions, one phrase each.
     pub missing: Vec<String>,
     pub terms: SoakTerms,
-    /// `None` where the cluster is not in shadow.
+    /// `None` if the cluster is not in shadow.
     pub shadow: Option<Shadow>,
-    /// Answers of 401 and 403 that Console gave of late to requests which the gate had let in, the most frequent first.
+    /// Recent answers of Console with 401 and 403 to requests that the gate had permitted, the most frequent first.
     pub refusals: Vec<Refusals>,
 }
 
-/// The observations since a cluster has been in shadow.
+/// The observations since a cluster's present time in shadow began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Shadow {
     pub since_utc: DateTime<Utc>,
     /// Whole days.
     pub days: u32,
-    /// The last unexplained drift, or else the beginning.
+    /// The last unexplained drift, or otherwise the beginning.
     pub quiet_since_utc: DateTime<Utc>,
     /// Whole hours.
     pub quiet_hours: u32,
-    /// Unexplained disagreements, of whatever time.
+    /// Unexplained disagreements, regardless of their age.
     pub unexplained: usize,
     /// Disagreements with a valid sign-off.
     pub signed_off: usize,
-    /// Times of which evidence is missing, the latest first, for as long as they hold the cluster.
+    /// Periods with missing evidence, the latest first, as long as they hold the cluster back.
     pub evidence_lost: Vec<Gap>,
-    /// Requests that both gates judged on rows that the mapping still has.
+    /// Requests that both gates judged on rows that the mapping still contains.
     pub requests: u64,
-    /// For each legacy role that the cluster's rows name.
+    /// One entry for each legacy role that the cluster's rows name.
     pub admins: Vec<RoleUse>,
-    /// Rows that wait for an operator's decision: they stay on their legacy gate, and nothing here is about them.
+    /// Rows that wait for an operator's decision: they stay on their legacy gate, and these observations do not include
+    /// them.
     pub undecided_rows: usize,
 }
 
-/// How many holders of a legacy role were seen.
+/// How many holders of a legacy role were observed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoleUse {
     pub role: String,
     pub seen: usize,
-    /// The threshold, or all who hold the role and are in shadow, where those are fewer.
+    /// The threshold, or the number of holders of the role that are in shadow, whichever is lower.
     pub needed: usize,
 }
 
-/// Whether any caller is in shadow under this rollout: all, or all but a cohort.
+/// Whether any caller is in shadow under this rollout: all callers, or all outside a cohort.
 pub fn is_in_shadow(rollout: &Rollout) -> bool {
     rollout.mode == ClusterMode::Shadow || rollout.cohort.is_some()
 }
 
-/// Since when a cluster has been in shadow without interruption; `None` if the latest activation has it otherwise, or
-/// the kill-switch is off. `activations` are in the order of time, the latest first.
+/// When a cluster's present uninterrupted time in shadow began. `None` if it is not in shadow in the latest activation,
+/// or the kill-switch is off. `activations` are sorted by time, the latest first.
 pub fn shadow_since(cluster: &str, activations: &[Activation], flag: Flag) -> Option<DateTime<Utc>> {
     unbroken_since(cluster, activations, flag, is_in_shadow)
 }
 
-/// Since when V2 has decided a cluster for everybody without interruption; `None` as for [`shadow_since`].
+/// When a cluster's present uninterrupted time with V2 for everyone began; `None` as for [`shadow_since`].
 pub fn v2_since(cluster: &str, activations: &[Activation], flag: Flag) -> Option<DateTime<Utc>> {
     let is_v2 = |rollout: &Rollout| rollout.mode == ClusterMode::V2 && rollout.cohort.is_none();
     unbroken_since(cluster, activations, flag, is_v2)
@@ -182,13 +184,13 @@ fn unbroken_since(
     let since = unbroken.last()?.at;
     match flag {
         Flag::NeverFlipped => Some(since),
-        // While it was off, nothing was computed.
+        // While it was off, V2 was not computed.
         Flag::On { since: flipped } => Some(since.max(flipped)),
         Flag::Off => None,
     }
 }
 
-/// The gate of every cluster that the mapping names, in the order of their names.
+/// The soak gate of every cluster that the mapping names, sorted by name.
 pub fn states(evidence: &Evidence<'_>) -> Vec<ClusterState> {
     evidence.mapping.clusters().iter().map(|(cluster, rollout)| state(evidence, cluster, rollout)).collect()
 }
@@ -295,7 +297,7 @@ fn admins(
         .flatten()
         .collect();
     let callers: BTreeSet<&str> = uses.iter().filter_map(|one| one.admin.as_deref()).collect();
-    // V2 already decides for members of the cohort, so shadow mode cannot see them.
+    // V2 already decides for members of the cohort, so shadow mode cannot observe them.
     let in_shadow: Vec<&Person> = people
         .iter()
         .filter(|person| person.kind == CallerKind::Admin)
@@ -312,7 +314,7 @@ fn admins(
     named.into_iter().map(role_use).collect()
 }
 
-/// How many are missing, with how many there are: `46 more hours (2 of 48)`.
+/// The missing number, with the present one: `46 more hours (2 of 48)`.
 fn more<T: fmt::Display + Copy + PartialEq + From<u8> + Sub<Output = T>>(
     have: T,
     need: T,

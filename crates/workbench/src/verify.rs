@@ -1,7 +1,7 @@
-//! The documents' tests for each route (302 for an unauthenticated caller, the view for the role, 403 with its audit row
-//! without), and for requests that no row covers, as cases that a running gate can be asked. Pure.
+//! The documents' tests for each route (302 for an unauthenticated caller, the view for the role, 403 with its audit
+//! row without it), and for requests that no row covers, as cases to run against a running gate. Pure.
 //!
-//! The expected answers are worked out here, from the table and the gate in force: the running gate's own view is not used.
+//! The expected answers are computed here, from the table and the gate in force, independently of the running gate.
 
 mod body;
 
@@ -15,18 +15,18 @@ use policy::method::{Method, MethodSet};
 use policy::rbac::catalog::Catalog;
 use policy::rbac::{LegacyRole, Requirement};
 
-/// Where throwaway admins fall among a hundred equal shares of all: in no cohort that is not everybody.
+/// The position of throwaway admins among a hundred equal shares: only a cohort of everyone includes them.
 pub const LAST_PERCENTILE: u64 = 99;
 
 /// Everything that a throwaway admin is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holding {
     pub legacy: BTreeSet<LegacyRole>,
-    /// Roles that are held directly; what they inherit comes with them.
+    /// Roles that are held directly; inherited roles are added.
     pub roles: BTreeSet<Arc<str>>,
 }
 
-/// Who asks.
+/// The caller of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     Nobody,
@@ -35,11 +35,11 @@ pub enum Who {
     Admin(Holding),
 }
 
-/// The outcome that it must have.
+/// The outcome that a case must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
-    /// To the login page.
+    /// Redirect to the login page.
     Login,
     /// 401.
     Unauthorized,
@@ -49,7 +49,7 @@ pub enum Expect {
     Allow,
     /// 403, with exactly one audit row.
     Deny,
-    /// To the login page, with exactly one audit row.
+    /// Redirect to the login page, with exactly one audit row.
     DenyToLogin,
     /// 410.
     Gone,
@@ -57,10 +57,10 @@ pub enum Expect {
     Quiet,
 }
 
-/// One request and the outcome that it must have.
+/// One request with its required outcome.
 #[derive(Clone, Debug)]
 pub struct Case<'m> {
-    /// The row that decides; `None` where `unmapped` does.
+    /// The row that decides; `None` if `unmapped` decides.
     pub row: Option<&'m Row>,
     pub method: Method,
     /// A decoded path.
@@ -68,7 +68,7 @@ pub struct Case<'m> {
     /// The type and text of a body that the row can read.
     pub body: Option<(&'static str, String)>,
     pub who: Who,
-    /// In a few words, for the report.
+    /// The caller in a few words, for the report.
     pub said: &'static str,
     pub expect: Expect,
 }
@@ -77,11 +77,11 @@ pub struct Case<'m> {
 #[derive(Debug)]
 pub struct Plan<'m> {
     pub cases: Vec<Case<'m>>,
-    /// Rows that no request reaches, so that there is nothing to ask.
+    /// Rows that no request reaches, for which there are no cases.
     pub out_of_reach: Vec<&'m Row>,
 }
 
-/// Works the cases out for every row that `wanted` takes, with a method that its path does not have, and, if
+/// Computes the cases for every row that `wanted` selects, with a method that its path does not have, and, if
 /// `with_uncovered`, for paths without a row.
 pub fn plan<'m>(
     mapping: &'m Mapping,
@@ -123,8 +123,8 @@ pub fn plan<'m>(
     plan
 }
 
-/// The methods that a row names. Of those that Flask adds, OPTIONS is asked where the answer is another one: where the row
-/// asks for a body, which OPTIONS has not.
+/// Whether a method of a row is tested: each method that the row names. Of the methods that Flask adds, only OPTIONS is
+/// tested, and only if its answer differs: if the row requires a body, which OPTIONS does not have.
 fn is_asked(row: &Row, method: Method) -> bool {
     row.methods.contains(method) || (method == Method::Options && !row.kind.body_rules().is_empty())
 }
@@ -143,7 +143,7 @@ impl<'m> At<'m, '_> {
         Case { row: self.row, method: self.method, path: self.path.to_owned(), body: None, who, said, expect }
     }
 
-    /// Where no row decides.
+    /// The cases where no row decides.
     fn unmapped(&self, unmapped: Unmapped) -> Vec<Case<'m>> {
         let (anonymous, bearer, admin) = match unmapped {
             Unmapped::Deny => (Expect::Login, Expect::Login, Expect::Deny),
@@ -211,15 +211,15 @@ impl<'m> At<'m, '_> {
         });
         let others: BTreeSet<LegacyRole> =
             mapping.legacy_roles().into_iter().filter(|role| !accepted.contains(*role)).cloned().collect();
-        // Where the row accepts every role, the case would be the next one again.
+        // If the row accepts every role, this case would equal the next one.
         let others = (!others.is_empty())
             .then(|| self.case(holding(others), "an admin with every other legacy role", Expect::Deny));
         let without = self.case(holding(BTreeSet::new()), "an admin without a role", Expect::Deny);
         one.chain(others).chain([without]).collect()
     }
 
-    /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not. So for
-    /// each kind of body that the row distinguishes.
+    /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not. The
+    /// same holds for each kind of body that the row distinguishes.
     fn v2(
         &self,
         row: &Row,
@@ -253,8 +253,8 @@ impl<'m> At<'m, '_> {
         cases
     }
 
-    /// The cases without a ticket, since a probe cannot be given one: each role that needs none is enough, and all others
-    /// together are not.
+    /// The cases without a ticket, since a probe cannot be given one: each role that needs no ticket is enough, and all
+    /// others together are not.
     fn for_a_ticket(
         &self,
         mapping: &Mapping,
@@ -275,7 +275,7 @@ impl<'m> At<'m, '_> {
         cases
     }
 
-    /// Who passes and who does not with one kind of body, for which `further` is asked for besides the row's own.
+    /// Which callers pass with one kind of body, which requires `further` in addition to the row's own requirement.
     fn by_body(
         &self,
         catalog: &Catalog,
@@ -293,7 +293,7 @@ impl<'m> At<'m, '_> {
         if further.is_empty() {
             return vec![self.case(holding(own), "an admin with the role", Expect::Allow)];
         }
-        // Without a rule of a body, it is the row that asks for several permissions.
+        // If no body rule applies, the row itself requires several permissions.
         let by_row = kind == BodyKind::NoRule;
         let mut cases = Vec::new();
         // A probe cannot be given a permission that no role brings.
@@ -330,7 +330,7 @@ fn brings(catalog: &Catalog, role: &Arc<str>, requirement: &Requirement) -> bool
     }
 }
 
-/// The role that fulfils the requirement and brings least besides.
+/// The role that fulfils the requirement and brings the fewest others.
 fn holder_of(catalog: &Catalog, requirement: &Requirement) -> Option<Arc<str>> {
     let bringing = catalog.roles.iter().filter(|role| brings(catalog, role, requirement));
     bringing.min_by_key(|role| catalog.with_inherited([(*role).clone()]).len()).cloned()

@@ -1,14 +1,14 @@
-//! Who could make a request at a time or in a period, through what, and from when until when.
+//! Who could make a request at a time or in a period, by which grants, and during which times.
 //!
 //! ```text
-//! grants now --undo what was written since--> grants at the beginning --make it again--> at each change
-//!                                                                       \-> decide, for those it concerns
+//! grants now --undo later changes--> grants at the beginning --redo them--> at each change
+//!                                                                           \-> decide, for the callers concerned
 //! ```
 //!
-//! [`who`] decides nothing itself: [`decide`](policy::decision::decide) answers whether a caller passes by what they held.
-//! Between two changes nothing changes, so each is judged once: a change of one person for that person, a change of the
-//! mapping, a switch or a role for everybody. Pure: the history is passed in, and the caller that gathered it reports its
-//! limits.
+//! [`who`] decides nothing itself: [`decide`](policy::decision::decide) answers whether a caller passes with the access
+//! held at the time. Between two changes nothing changes, so each change is judged once: a change of one person for
+//! that person; a change of the mapping, a switch or a role for everyone. Pure: the history is passed in, and the
+//! caller that gathered it reports its limits.
 
 pub mod held;
 pub mod past;
@@ -36,47 +36,47 @@ use crate::explanation::caller::passage;
 use crate::explanation::{self, Asker, Facts};
 use past::{Concerns, Past};
 
-/// A time, or a period whose end is no part of it.
+/// A time, or a period that excludes its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Period {
     pub from: DateTime<Utc>,
-    /// `None`: the moment `from` alone.
+    /// `None` for only the moment `from`.
     pub until: Option<DateTime<Utc>>,
 }
 
 impl Period {
-    /// Whether something at this time changes what holds later in the period.
+    /// Whether something at this time changes the access later in the period.
     fn has_inside(&self, time: DateTime<Utc>) -> bool {
         time > self.from && self.until.is_some_and(|until| time < until)
     }
 }
 
-/// Everything that is known of the past.
+/// All known history.
 #[derive(Clone, Debug)]
 pub struct History<'h> {
-    /// The moment as of which `catalog` and `holders` are.
+    /// The moment of `catalog` and `holders`.
     pub now: DateTime<Utc>,
     pub catalog: Catalog,
     pub holders: Vec<Holder>,
     /// The recorded changes, the oldest first.
     pub changes: Vec<Changed>,
-    /// What ruled from when on, the oldest first; the first one from before the period.
+    /// The rules in force, the oldest first; the first one is from before the period.
     pub rules: Vec<Rule<'h>>,
     pub break_glass: &'h BreakGlassRules,
 }
 
-/// The mapping and the switches, from a time on.
+/// The mapping and the switches that apply from a time on.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule<'h> {
     pub from: DateTime<Utc>,
-    /// `None`: none was active, or it cannot be read.
+    /// `None` if none was active, or it cannot be read.
     pub mapping: Option<&'h Mapping>,
     pub control: Control,
     /// Whether grants for tickets count.
     pub ticket_grants: bool,
 }
 
-/// A caller who holds or held a grant.
+/// A caller that holds or held a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     pub kind: CallerKind,
@@ -84,17 +84,17 @@ pub struct Holder {
     /// The name of a machine token.
     pub name: Option<String>,
     pub standing: Present,
-    /// Whether the gate keeps the admin out.
+    /// Whether the gate blocks the admin.
     pub is_blocked: bool,
-    /// The memberships without an end, now.
+    /// The present memberships without an end.
     pub groups: BTreeSet<Arc<str>>,
-    /// Legacy roles with their ends, as they are now.
+    /// Legacy roles with their ends, as they are at present.
     pub legacy: Vec<(LegacyRole, Option<DateTime<Utc>>)>,
-    /// What has times of its own.
+    /// Grants with times of their own.
     pub spans: Vec<Holding>,
 }
 
-/// Whether an admin is there now.
+/// The present state of an admin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Present {
     Enabled,
@@ -103,14 +103,14 @@ pub enum Present {
     Gone,
 }
 
-/// A grant that a caller holds from a time until a time.
+/// A grant that a caller holds during a period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// The key of its row.
     pub id: String,
     pub what: Held,
     pub from: DateTime<Utc>,
-    /// `None`: it has no end.
+    /// `None` if it has no end.
     pub until: Option<DateTime<Utc>>,
 }
 
@@ -120,7 +120,7 @@ impl Holding {
     }
 }
 
-/// The kind of grant that is held.
+/// The kind of a held grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
     /// The token itself is accepted.
@@ -133,27 +133,27 @@ pub enum Held {
     Ticket(ForTicket),
 }
 
-/// Something that was written.
+/// A recorded change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
     pub at: DateTime<Utc>,
     pub change: Change,
-    /// Whether it began with it, or ended.
+    /// Whether the grant began with the change, or ended.
     pub is_added: bool,
 }
 
-/// What begins or ends. Admins are ids, all else has names.
+/// The subject of a change. Admins are identified by id, everything else by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     Member {
         admin: Arc<str>,
         group: Arc<str>,
     },
-    /// The admin is disabled in the table of admins, by the gate.
+    /// The gate disabled the admin in the table of admins.
     Disabled {
         admin: Arc<str>,
     },
-    /// The gate keeps the admin out.
+    /// The gate blocks the admin.
     Blocked {
         admin: Arc<str>,
     },
@@ -171,7 +171,7 @@ pub enum Change {
     },
 }
 
-/// Who could make the request.
+/// The answer: who could make the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Who {
     pub method: String,
@@ -181,19 +181,19 @@ pub struct Who {
     /// Why the firewall refuses the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// What decided, one after the other.
+    /// The rows that decided, one after the other.
     pub rows: Vec<Decided>,
-    /// When anybody could, known or not; who is known is not listed then.
+    /// When anyone could make it, known or not; known callers are not listed for these times.
     pub anybody: Vec<Interval>,
-    /// When a machine could whose token Console alone verifies.
+    /// When a machine could make it whose token only Console verifies.
     pub machines_of_console: Vec<Interval>,
     pub people: Vec<Passing>,
-    /// Where the recorded changes do not fit the present grants.
+    /// The places where the recorded changes do not fit the present grants.
     #[serde(skip)]
     pub misfits: Vec<String>,
 }
 
-/// What decided from when until when.
+/// A row that decided, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decided {
     pub from: DateTime<Utc>,
@@ -206,39 +206,39 @@ pub struct Decided {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decider {
     pub mapping_sha256: Option<String>,
-    /// `None`: no row covers the request.
+    /// `None` if no row covers the request.
     pub route: Option<String>,
-    /// The demand, in a word; where no row covers the request, how it is answered.
+    /// The demand, in a word; if no row covers the request, the answer to it.
     pub asks: &'static str,
     pub cluster: Option<String>,
     pub rollout: Option<String>,
-    /// `legacy`, `shadow`, `v2`, or `none` where no role is asked for; of a cohort's members, where there is one.
+    /// `legacy`, `shadow`, `v2`, or `none` if no role is required; if there is a cohort, the gate for its members.
     pub gate: &'static str,
     pub why_legacy: Option<WhyLegacy>,
 }
 
-/// From when until when, within the period.
+/// A period within the requested one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Interval {
     pub from: DateTime<Utc>,
-    /// `None`: a moment was asked about.
+    /// `None` if a single moment was requested.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// A caller who could make the request.
+/// A caller that could make the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Passing {
     pub kind: CallerKind,
     pub id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The uncertainty about them, in a word: `disabled_now` or `gone_now`.
+    /// The uncertainty about the caller, in a word: `disabled_now` or `gone_now`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unless: Option<Unless>,
     pub times: Vec<Could>,
 }
 
-/// Who could, unless they were disabled or not there yet at that time, which was not recorded.
+/// The caller could make the request, unless it was disabled or did not exist yet at that time, which was not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unless {
@@ -246,7 +246,7 @@ pub enum Unless {
     GoneNow,
 }
 
-/// From when until when a caller could, and how.
+/// When a caller could make the request, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Could {
     #[serde(flatten)]
@@ -254,11 +254,11 @@ pub struct Could {
     /// Whether some kind of body was refused.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub with_some_bodies: bool,
-    /// Empty where no role was asked for.
+    /// Empty if no role was required.
     pub through: Vec<Through>,
 }
 
-/// A way of grants, and the grants that it begins with.
+/// A way of access, and the grants with which it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Through {
     #[serde(flatten)]
@@ -268,7 +268,7 @@ pub struct Through {
     pub held_by: Vec<HeldBy>,
 }
 
-/// What the way began with.
+/// A grant with which the way begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeldBy {
     pub origin: Origin,
@@ -278,7 +278,7 @@ pub struct HeldBy {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Judges everybody at each time in the period at which something changed that may concern them.
+/// Judges everyone at each time in the period at which something changed that may concern them.
 pub fn who(method: &str, path: &str, policy: &Policy, history: &History<'_>, period: Period) -> Who {
     let mut answer = Who {
         method: method.to_owned(),
@@ -317,7 +317,7 @@ pub fn who(method: &str, path: &str, policy: &Policy, history: &History<'_>, per
             Concerns::Some(these) => these.into_iter().collect(),
         };
         for holder in concerned {
-            // Anybody is everybody.
+            // Access for anyone includes everyone.
             let could = if open.is_open_to_anybody() { None } else { judge.judge(rule, &past, holder, time) };
             open.holder(time, holder, could);
         }
@@ -327,7 +327,7 @@ pub fn who(method: &str, path: &str, policy: &Policy, history: &History<'_>, per
     answer
 }
 
-/// What rules at a time, as far as everybody is concerned.
+/// The rules at a time, for everyone.
 struct Scene {
     decider: Decider,
     anybody: bool,
@@ -338,11 +338,11 @@ struct Judge<'j> {
     history: &'j History<'j>,
     policy: &'j Policy,
     request: &'j Request,
-    /// Who holds the same is answered alike as long as the rule and the roles stay.
+    /// Callers with the same access get the same answer as long as the rule and the roles stay.
     judged: HashMap<Alike, Option<Passage>>,
 }
 
-/// What a decision rests on.
+/// The facts on which a decision rests.
 #[derive(PartialEq, Eq, Hash)]
 struct Alike {
     kind: CallerKind,
@@ -498,8 +498,8 @@ impl<'j> Judge<'j> {
         passage(target, self.request.method(), &asker, &tickets, &facts)
     }
 
-    /// The grants for tickets with which the request can be made: of the customer that the path names, and of the ticket, if
-    /// the path was given with one.
+    /// The grants for tickets with which the request can be made: those for the customer that the path names, and for
+    /// the ticket, if the path was given with one.
     fn tickets(
         &self,
         rule: Rule<'_>,
@@ -565,11 +565,11 @@ struct Found {
     through: Vec<Through>,
 }
 
-/// What began and has not ended yet, while the period is gone through.
+/// The intervals that have begun and not yet ended at the current point of the period.
 struct Open {
     row: Option<(DateTime<Utc>, Decider)>,
     rows: Vec<Decided>,
-    /// Anybody, and machines of Console's.
+    /// Anyone, and machines of Console's.
     all: [(Option<DateTime<Utc>>, Vec<Interval>); 2],
     holders: Vec<Option<(DateTime<Utc>, Found)>>,
     could: BTreeMap<usize, Vec<Could>>,

@@ -1,6 +1,6 @@
-//! The canary: a message to each channel now and then, so that a channel that is broken is known before it is needed.
+//! The canary: a periodic message to each channel, so that a broken channel is noticed before it is needed.
 //!
-//! It is a real message, because a probe of the API proves less, and it is never sent again: a late one proves nothing.
+//! It is a real message, because a probe of the API proves less. It is never retried: a late canary proves nothing.
 
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ use store::jobs::TimedWork;
 
 use super::{Alert, Alerts, row};
 
-/// The word of its alerts.
+/// The kind of its alerts.
 pub const KIND: &str = "canary";
-/// Canaries of so many periods ago show nothing any more.
+/// Canaries older than this many periods no longer show anything.
 const PERIODS: i32 = 2;
-/// How long a canary takes at most, beside its period.
+/// The longest time that a canary may take, in addition to its period.
 const SLACK: TimeDelta = TimeDelta::minutes(2);
 
 /// A channel, and whether its last canary was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sign {
     pub channel: &'static str,
-    /// `None` where there was none lately.
+    /// `None` if there was no recent one.
     pub last: Option<Result<DateTime<Utc>, String>>,
 }
 
 impl Sign {
-    /// Whether the channel took an alert lately.
+    /// Whether the channel recently accepted an alert.
     pub fn is_good(&self) -> bool {
         matches!(self.last, Some(Ok(_)))
     }
 }
 
-/// The work of sending one.
+/// The timed work of sending a canary.
 pub const fn work(period: Duration) -> TimedWork {
     TimedWork { name: "alert-canary", period, lease: Duration::from_secs(120) }
 }
 
-/// Sends canaries, one gate at a time, for as long as the task runs, and publishes what the last one showed.
+/// Sends canaries, one gate at a time, as long as the task runs, and publishes the result of the last one.
 pub async fn follow(alerts: Alerts, gate: String, period: Duration) {
     loop {
         if let Err(error) = look_when_due(&alerts, work(period), &gate).await {
@@ -49,7 +49,7 @@ pub async fn follow(alerts: Alerts, gate: String, period: Duration) {
     }
 }
 
-/// Sends a canary if it is this gate's turn, and publishes what the last one showed.
+/// Sends a canary if it is this gate's turn, and publishes the result of the last one.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ async fn send(alerts: &Alerts) -> Result<(), StoreError> {
                     "an alert channel failed its hourly test: repair it, and run `console-gate alert test`; without any \
                      channel no break-glass session can start"
                 );
-                // The next one follows anyway: an old one that arrives late would say nothing.
+                // The next one follows anyway: an old one that arrives late would prove nothing.
                 OutboxState::given_up(error.to_string())
             }
         };
@@ -101,7 +101,7 @@ async fn send(alerts: &Alerts) -> Result<(), StoreError> {
     alerts.store.add_alerts(&rows).await
 }
 
-/// What the last canary showed of each channel.
+/// The result of the last canary on each channel.
 ///
 /// # Errors
 ///

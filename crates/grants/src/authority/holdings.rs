@@ -1,8 +1,8 @@
-//! What a principal holds from now on: each right with the way it is held and its end.
+//! The rights that a principal holds from now on: each with the way it is held and its end.
 //!
-//! What sleeps counts: a membership that starts later, a break-glass session that could be started, a grant for a ticket.
-//! One holding *covers* another when it is held at least as directly and for at least as long, so a right that is held
-//! without an end covers every other way to hold it.
+//! Dormant access counts: a membership that starts later, a break-glass session that could be started, a grant for a
+//! ticket. One holding *covers* another if it is held at least as directly and for at least as long, so a right that is
+//! held without an end covers every other way to hold it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,17 +16,17 @@ use store::access_grants::AccessGrant;
 use store::grantors::{Grantor, Target};
 use store::rbac_changes::{StoredTimedGrant, TicketGrant};
 
-/// One thing that a principal can be given.
+/// A right that a principal can be given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
-    /// Membership of a group, with each power that names the group: approving, starting break-glass, granting, a cohort.
+    /// Membership of a group, with each power that the group has: approving, starting break-glass, granting, a cohort.
     Group(Arc<str>),
     Role(Arc<str>),
     Permission(Arc<str>),
-    /// Giving something to others without holding it, as the grantors of a group or role.
+    /// Giving something to others without holding it, like the grantors of a group or role.
     Give(Target),
-    /// Leaving a cohort: its members are decided by V2, which may be stricter than what everybody else meets.
+    /// Leaving a cohort: V2 decides for its members, and may be stricter than the gate for everyone else.
     OutOf(Arc<str>),
 }
 
@@ -60,9 +60,9 @@ pub enum Way {
     Plain,
     /// Through a membership that begins later.
     Later,
-    /// By a machine token that the admin created, for as long as the token lasts.
+    /// By a machine token that the admin created, until the token ends.
     Token(String),
-    /// In a break-glass session, live or still to be started.
+    /// In a break-glass session, either live or not yet started.
     BreakGlass,
     /// For one ticket and one customer.
     Ticket(String, i64),
@@ -73,11 +73,11 @@ pub enum Way {
 #[serde(rename_all = "snake_case")]
 pub enum Until {
     At(DateTime<Utc>),
-    /// It is lasting.
+    /// It has no end.
     Never,
 }
 
-/// The grants that holdings are worked out from.
+/// The grants from which holdings are computed.
 #[derive(Clone, Copy)]
 pub struct Grants<'g> {
     pub catalog: &'g Catalog,
@@ -98,26 +98,26 @@ pub struct Grants<'g> {
     pub now: DateTime<Utc>,
 }
 
-/// A machine token that is live.
+/// A live machine token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     pub id: String,
     pub name: String,
-    /// Who created it: the id of an admin, or an operator. What an admin's own token holds is in the admin's hands.
+    /// The creator: the id of an admin, or an operator. An admin controls whatever the admin's own token holds.
     pub created_by: String,
     pub groups: BTreeSet<Arc<str>>,
     pub until: Until,
 }
 
-/// What one principal holds.
+/// The holdings of one principal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     rights: BTreeMap<Right, BTreeMap<Way, Until>>,
-    /// Until when the principal is in a cohort; nothing where it is in none.
+    /// When the principal's membership of each cohort ends; empty if it is in none.
     cohorts: BTreeMap<Arc<str>, Until>,
 }
 
-/// A right that a change gives, how, and until when.
+/// A right that a change gives, with the way it is held and its end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Gain {
     pub right: Right,
@@ -126,7 +126,7 @@ pub struct Gain {
 }
 
 impl Holdings {
-    /// What a principal holds by these grants.
+    /// The holdings of a principal under these grants.
     pub fn of(kind: CallerKind, id: &str, grants: &Grants<'_>) -> Holdings {
         let mut held = Holdings::default();
         for (group, way, until) in grants.memberships_of(kind, id) {
@@ -160,14 +160,14 @@ impl Holdings {
 
     fn add_group(&mut self, group: &Arc<str>, way: &Way, until: Until, grants: &Grants<'_>) {
         self.add(Right::Group(group.clone()), way, until);
-        // A member of this group holds its roles in a session alone (RBAC V2 design, I-4).
+        // A member of this group holds its roles only in a session (RBAC V2 design, I-4).
         if **group != *BREAK_GLASS {
             self.add_roles(grants.catalog.roles_of_group(group), way, until, grants.catalog);
         }
         for grantor in grants.grantors.iter().filter(|grantor| *grantor.by == **group) {
             self.add(Right::Give(grantor.of.clone()), way, until);
         }
-        // No machine starts a session, and nobody before the membership begins.
+        // Machines cannot start a session, nor can members before their membership begins.
         if *way == Way::Plain && grants.eligible.contains(group) {
             let roles = grants.catalog.roles_of_group(BREAK_GLASS);
             self.add_roles(roles, &Way::BreakGlass, until, grants.catalog);
@@ -193,19 +193,19 @@ impl Holdings {
         self.plainly_until(right) == Some(Until::Never)
     }
 
-    /// Until when a right is held through groups.
+    /// When a right that is held through groups ends.
     pub fn plainly_until(&self, right: &Right) -> Option<Until> {
         self.rights.get(right)?.get(&Way::Plain).copied()
     }
 
-    /// Whether what is held covers `gain`.
+    /// Whether these holdings cover `gain`.
     fn covers(&self, gain: &Gain) -> bool {
         let ways = self.rights.get(&gain.right);
         let until = |way: &Way| ways.and_then(|ways| ways.get(way)).copied();
         until(&Way::Plain).max(until(&gain.way)) >= Some(gain.until)
     }
 
-    /// What is held here and not covered by what was held `before`.
+    /// The holdings here that those `before` did not cover.
     pub fn gained_since(&self, before: &Holdings) -> Vec<Gain> {
         let all = self.rights.iter().flat_map(|(right, ways)| {
             ways.iter().map(|(way, until)| Gain { right: right.clone(), way: way.clone(), until: *until })
@@ -239,7 +239,7 @@ impl<'g> Grants<'g> {
         joined.chain(timed).collect()
     }
 
-    /// The members of some groups, and everybody with a ticket or a session.
+    /// The members of some groups, and every admin with a ticket or a session.
     pub fn principals(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeSet<(CallerKind, &'g str)> {
         let joined = self.joined.iter().filter(|(_, group)| is_wanted(group)).map(|(admin, _)| admin);
         let timed = self.timed.iter().filter(|grant| is_wanted(&grant.group)).map(|grant| &grant.admin);

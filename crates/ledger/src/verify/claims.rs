@@ -1,6 +1,7 @@
-//! What checkpoints, rows and the head of the commands' chain claim about rows, settled when all have been read.
+//! The claims of checkpoints, rows and the head of the commands' chain about rows, checked once all rows have been
+//! read.
 //!
-//! Kept for each chain, each checkpoint and each erasure; not for each row.
+//! Stored for each chain, each checkpoint and each erasure; not for each row.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -19,7 +20,7 @@ pub(super) enum Witness {
     Checkpoint,
     /// The first row of another chain, by its id.
     ChainStarted(Uuid),
-    /// `gate_audit_control`. It is no proof, for an attacker can change it too; but it has to be changed.
+    /// `gate_audit_control`. It is not a proof, because an attacker can change it too; but it has to be changed.
     ControlHead,
 }
 
@@ -33,31 +34,31 @@ impl fmt::Display for Witness {
     }
 }
 
-/// The macs that rows of one chain had, by their places. Two witnesses of one place may disagree: then one of the rows
-/// that they saw was sealed again.
+/// The macs that rows of one chain had, by place. If two witnesses of one place disagree, one of the rows that they saw
+/// was sealed again.
 pub(super) type Witnesses = BTreeMap<i64, Vec<(Mac, Witness)>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    /// Witnesses of chains that were not read yet.
+    /// Witnesses of chains that have not been read yet.
     known: HashMap<String, Witnesses>,
-    /// The farthest head of each chain that anybody names.
+    /// The farthest head of each chain that any witness names.
     farthest: BTreeMap<String, (i64, Witness)>,
     /// The chains that a checkpoint names.
     checkpointed: HashSet<String>,
-    /// Where the chains end that were read.
+    /// The ends of the chains that have been read.
     ends: HashMap<String, (i64, Mac)>,
-    /// What was found about a chain after it was read.
+    /// Findings about a chain that were made after it was read.
     late: Vec<Fault>,
     /// The head in `gate_audit_control`.
     control: Option<Head>,
-    /// How many rows, and customers' events, name an event as what erased them.
+    /// How many rows, and customers' events, name each event as the one that erased them.
     erased: BTreeMap<String, (u64, u64)>,
-    /// How many an event claims to have erased.
+    /// How many each event claims to have erased.
     erasures: BTreeMap<String, (u64, u64)>,
     /// How many rows of each table of grants had no sealed row when the sealing of grants began.
     unsealed: Option<BTreeMap<String, u64>>,
-    /// How many have none now.
+    /// How many have no sealed row now.
     found_unsealed: BTreeMap<&'static str, u64>,
 }
 
@@ -93,7 +94,7 @@ impl Claims {
         }
     }
 
-    /// The witnesses of a chain that is about to be read.
+    /// The witnesses of a chain before it is read.
     pub(super) fn witnesses(&mut self, chain: &str) -> Witnesses {
         self.known.remove(chain).unwrap_or_default()
     }
@@ -132,7 +133,7 @@ impl Claims {
         }
     }
 
-    /// A head that the first row of a chain names. The chain may have been read by now, or be read later.
+    /// A head that the first row of a chain names. That chain may already have been read, or be read later.
     fn named(&mut self, head: &ChainHead, row: Uuid) {
         let by = Witness::ChainStarted(row);
         let Some(mac) = hexadecimal::decode(&head.mac) else { return };
@@ -142,7 +143,7 @@ impl Claims {
                 if *end == head.sequence && *last != mac {
                     let kind = Kind::Rewritten { witness: by.to_string() };
                     let finding = about(&head.chain, head.sequence, kind);
-                    // One finding a chain is enough.
+                    // One finding per chain is enough.
                     if !self.late.iter().any(|late| late.chain == finding.chain) {
                         self.late.push(finding);
                     }
@@ -152,7 +153,7 @@ impl Claims {
         }
     }
 
-    /// How many of the chains that were read no checkpoint names.
+    /// The number of chains read that no checkpoint names.
     pub(super) fn without_checkpoint(&self) -> u64 {
         self.ends.keys().filter(|chain| !self.checkpointed.contains(*chain)).count() as u64
     }

@@ -5,21 +5,21 @@ use serde_json::Value;
 use super::{Fault, Kind, Verifier};
 use crate::customer::CustomerEvent;
 
-/// A row of `customer_audit_events`, or a twin whose row is gone.
+/// A row of `customer_audit_events`, or a twin whose row is missing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredCustomer {
-    /// As it is stored.
+    /// The stored value.
     pub id: String,
-    /// `None` if the row is not there, or lacks what a row must have.
+    /// `None` if the row is missing, or lacks a required value.
     pub event: Option<CustomerEvent>,
     /// The id of the `admin_erased` event that blanked the row.
     pub erased_by: Option<String>,
-    /// What the twin records about the row; `None` if there is no twin.
+    /// The twin's record about the row; `None` if there is no twin.
     pub twin: Option<Value>,
 }
 
 impl<F: FnMut(Fault)> Verifier<F> {
-    /// Takes a customer's event. Its twin was proved, or found to be changed, as a row of its chain.
+    /// Takes a customer's event. Its twin was already proved, or found to be changed, as a row of its chain.
     pub fn customer(&mut self, stored: &StoredCustomer) {
         let kind = match (&stored.event, &stored.twin) {
             (_, None) => Some(Kind::Inserted),
@@ -43,7 +43,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
     ) -> Option<Kind> {
         let is_whole = match &stored.erased_by {
             None => event.is_committed_to_by(twin),
-            // Erased in name only.
+            // Erased only in name.
             Some(_) if event.actor_id.is_some() || event.salt.is_some() => false,
             Some(erased_by) => {
                 self.claims.customer_erased(erased_by);

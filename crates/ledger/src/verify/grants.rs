@@ -1,15 +1,15 @@
-//! Rows of the tables of grants, each compared with the sealed row that has its content, both ways.
+//! Rows of the tables of grants, each compared with the sealed row that has its content, in both directions.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Fault, Kind, Verifier};
 
-/// A table whose rows say who was granted what.
+/// A table whose rows record grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantTable {
     /// The history: `rbac_grants_audit`.
     History,
-    /// Memberships until a time: `gate_grants`.
+    /// Memberships with an end: `gate_grants`.
     Timed,
     /// `rbac_ticket_grants`, with its archive.
     Ticket,
@@ -32,7 +32,7 @@ impl GrantTable {
     }
 }
 
-/// The content of a row; `None` where its table has no such column, or nothing is there.
+/// The content of a row; `None` if its table has no such column, or the value is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GrantContent {
     pub event: Option<String>,
@@ -41,9 +41,10 @@ pub struct GrantContent {
     pub ticket: Option<String>,
     pub customer: Option<String>,
     pub ends: Option<DateTime<Utc>>,
-    /// When it was written, in the history.
+    /// When it was written; only in the history.
     pub at: Option<DateTime<Utc>>,
-    /// Personal, as the two below are: an erasure of the admin, or of who granted it, takes them from the sealed row.
+    /// Personal, like the two below: an erasure of the admin, or of the author of the grant, removes them from the
+    /// sealed row.
     pub admin: Option<String>,
     pub by: Option<String>,
     pub reason: Option<String>,
@@ -54,7 +55,7 @@ pub struct GrantContent {
 pub struct SealedGrant {
     pub content: GrantContent,
     pub at: DateTime<Utc>,
-    /// Its personal values are blanked, or about to be: the admin is gone, and its rows with it.
+    /// Its personal values are blanked, or about to be: the admin and its rows no longer exist.
     pub is_erased: bool,
 }
 
@@ -64,7 +65,7 @@ pub struct StoredGrant {
     pub table: GrantTable,
     pub id: String,
     pub stored: Option<GrantContent>,
-    /// Whether the grant was ended before its time according to the row, and according to a sealed row.
+    /// Whether the grant was ended early, according to the row, and according to a sealed row.
     pub is_ended: bool,
     pub is_end_sealed: bool,
     pub sealed: Option<SealedGrant>,
@@ -73,8 +74,9 @@ pub struct StoredGrant {
 }
 
 impl<F: FnMut(Fault)> Verifier<F> {
-    /// Takes a row of a table of grants. Rows of the history that are older than `kept_since` may have been removed: their
-    /// retention period is over. Its sealed row was proved, or found to be changed, as a row of its chain.
+    /// Takes a row of a table of grants. Rows of the history that are older than `kept_since` may have been removed,
+    /// because their retention period is over. The sealed row was already proved, or found to be changed, as a row of
+    /// its chain.
     pub fn grant(&mut self, grant: &StoredGrant, kept_since: DateTime<Utc>) {
         if let Some(kind) = self.grant_kind(grant, kept_since) {
             self.summary.findings += 1;
@@ -96,7 +98,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
                 if !grant.is_named {
                     self.claims.unsealed(grant.table.name());
                 }
-                // One whose end is sealed has come back.
+                // A grant whose end is sealed has come back.
                 (grant.is_end_sealed && !grant.is_ended).then_some(Kind::Edited)
             }
             (None, Some(sealed)) => {
@@ -109,7 +111,7 @@ impl<F: FnMut(Fault)> Verifier<F> {
 }
 
 impl GrantContent {
-    /// Whether it is what was sealed, as far as an erasure has left that.
+    /// Whether it equals the sealed content, as far as an erasure has left that.
     fn is(&self, sealed: &SealedGrant) -> bool {
         let SealedGrant { content, is_erased, .. } = sealed;
         let text = |one: &Option<String>, other: &Option<String>| {
@@ -131,7 +133,7 @@ impl GrantContent {
     }
 }
 
-/// A column of Console's may keep no fractions of a second.
+/// One of Console's columns may not keep fractions of a second.
 fn is_same_time(one: Option<DateTime<Utc>>, other: Option<DateTime<Utc>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => (one - other).abs() < TimeDelta::seconds(1),

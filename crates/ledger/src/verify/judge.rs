@@ -1,4 +1,4 @@
-//! From the places of a window to what was done to its rows.
+//! Derives from the places of a window what was done to its rows.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ enum Judgement {
     /// As sealed, at this place.
     Sealed(i64),
     Edited(i64),
-    /// Nothing proves it and nothing contradicts it.
+    /// Nothing proves it, and nothing contradicts it.
     Unproven(i64),
     Inserted,
 }
@@ -28,7 +28,8 @@ impl Judgement {
 }
 
 impl<F: FnMut(Fault)> Verifier<F> {
-    /// Judges the damaged front of the buffer and takes it out, up to where rows follow from their neighbours again.
+    /// Judges the damaged front of the buffer and removes it, up to the point where rows follow from their neighbours
+    /// again.
     pub(super) fn judge(&mut self, at_end: bool) {
         let Some(current) = &mut self.current else { return };
         let behind = current.buffer.split_off(current.buffer.len().min(WINDOW));
@@ -102,7 +103,7 @@ fn put_back(current: &mut Current, rows: Vec<LinkedRow>) {
     }
 }
 
-/// The first row that follows from its neighbour and leaves nothing of the damage behind itself.
+/// The first row that follows from its neighbour and has no damage after it.
 fn resume(window: &Window<'_>, places: &[Option<Placement>]) -> Option<usize> {
     (1..places.len()).find(|&index| {
         let (Some(before), Some(place)) = (places[index - 1], places[index]) else { return false };
@@ -118,7 +119,7 @@ fn resume(window: &Window<'_>, places: &[Option<Placement>]) -> Option<usize> {
     })
 }
 
-/// By how much places are now more than stored sequences, if two neighbours agree on it.
+/// The present difference between places and stored sequences, if two neighbours agree on it.
 fn shift(rows: &[LinkedRow], verdicts: &[Judgement], is_resumed: bool) -> Option<i64> {
     let displacement = |index: usize| Some(verdicts[index].place()?.saturating_sub(rows[index].stored));
     let last = displacement(rows.len().checked_sub(1)?)?;
@@ -138,7 +139,7 @@ fn verdicts(
     }
     for (place, row) in places.iter().zip(window.rows) {
         if let Some(place) = place {
-            // The mac of a row that is only between two others may be the one that was changed.
+            // If a row is only between two others, its mac may be the changed value.
             taken.insert(place.sequence, row.mac.filter(|_| place.proof != Proof::Between));
         }
     }

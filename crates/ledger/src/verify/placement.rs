@@ -1,14 +1,14 @@
-//! Which place each mac of a window was made for.
+//! The place that each mac of a window was made for.
 
 use super::Anchor;
 use super::row::LinkedRow;
 use crate::chain::Mac;
 use crate::keys::KeyRing;
 
-/// How far a run of rows may have been renumbered and still be recognised behind a gap.
+/// The largest displacement at which a run of rows is still recognised after a gap.
 const FARTHEST_SHIFT: i64 = 64;
 
-/// Where a row belongs, and how that is known.
+/// Where a row belongs, and the proof of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Placement {
     pub(super) sequence: i64,
@@ -19,13 +19,13 @@ pub(super) struct Placement {
 pub(super) enum Proof {
     /// Its mac follows from the mac of the row before.
     Follows,
-    /// It does not follow, but the next row follows from it: its mac is the one that was made.
+    /// It does not follow, but the next row follows from it: its mac is the original one.
     IsFollowed,
-    /// It is between two rows that follow from each other through what its mac must have been.
+    /// It is between two rows, and the second follows from the first through the mac that this row must have had.
     Between,
 }
 
-/// The rows of a window and what they are tried against.
+/// The rows of a window, and the values to test them against.
 pub(super) struct Window<'a> {
     pub(super) keys: &'a KeyRing,
     pub(super) chain: &'a str,
@@ -62,7 +62,7 @@ impl Window<'_> {
         self.rows[index].follows(self.keys, self.chain, sequence, previous)
     }
 
-    /// Places row after row behind the row at `sequence`, for as long as one follows.
+    /// Places row after row after the row at `sequence`, as long as one follows.
     fn follow(&self, mut sequence: i64, mut mac: Mac, places: &mut [Option<Placement>]) {
         while let Some(next) = sequence.checked_add(1) {
             if let Some((index, found)) = self.successor(next, &mac, places) {
@@ -78,7 +78,7 @@ impl Window<'_> {
         }
     }
 
-    /// The row that follows, the whole one if there are several: a copy that was edited follows as well.
+    /// The row that follows. If there are several, the unchanged one: an edited copy follows as well.
     fn successor(&self, next: i64, mac: &Mac, places: &[Option<Placement>]) -> Option<(usize, Mac)> {
         let free = (0..self.rows.len()).filter(|&index| places[index].is_none());
         let best = free
@@ -87,8 +87,8 @@ impl Window<'_> {
         Some((best, self.rows[best].mac?))
     }
 
-    /// A row at `next` that does not follow, though what comes behind it follows from its mac, or from the
-    /// mac that it must have had.
+    /// A row at `next` that does not follow, although the rows after it follow from its mac, or from the mac that it
+    /// must have had.
     fn bridge(&self, next: i64, mac: &Mac, places: &[Option<Placement>]) -> Option<(usize, Mac)> {
         let free = |index: &usize| places[*index].is_none();
         let after = next.checked_add(1)?;
@@ -105,7 +105,7 @@ impl Window<'_> {
         None
     }
 
-    /// A row without a place that this one follows from, and the place of this one.
+    /// A row without a place from which this one follows, and the place of this one.
     fn predecessor(&self, index: usize, places: &[Option<Placement>]) -> Option<(usize, i64)> {
         let own = self.slot(index);
         for before in (0..self.rows.len()).filter(|&before| before != index && places[before].is_none()) {

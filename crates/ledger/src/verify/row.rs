@@ -1,4 +1,4 @@
-//! A row with everything worked out that does not depend on its place.
+//! A row with all computed values that do not depend on its place.
 
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
@@ -13,15 +13,15 @@ use crate::keys::KeyRing;
 #[derive(Debug)]
 pub(super) struct LinkedRow {
     pub(super) id: Uuid,
-    /// The sequence as it is stored.
+    /// The stored sequence.
     pub(super) stored: i64,
     pub(super) key_id: String,
-    /// What the columns hash to.
+    /// The hash of the columns.
     pub(super) own_hash: Mac,
     /// The hash that the row states.
     pub(super) said_hash: Option<Mac>,
     pub(super) mac: Option<Mac>,
-    /// Whether the columns agree with the digests beside them.
+    /// Whether the columns agree with the digests stored with them.
     pub(super) is_whole: bool,
     pub(super) said: Said,
 }
@@ -79,8 +79,8 @@ impl LinkedRow {
         }
     }
 
-    /// Whether the row was sealed at `place` behind the row with the mac `previous`. The columns and the hash that the
-    /// row states are tried: either may have been changed, and the other may still prove the place.
+    /// Whether the row was sealed at `place` after the row with the mac `previous`. Both the columns and the stated
+    /// hash are tested: either may have been changed, and the other may still prove the place.
     pub(super) fn follows(&self, keys: &KeyRing, chain: &str, place: i64, previous: &Mac) -> bool {
         let Some(mac) = &self.mac else { return false };
         self.macs_at(keys, chain, place, previous)

@@ -1,6 +1,6 @@
 //! Body rules: which further role a request needs because of its body.
 //!
-//! Console reads the same bytes with its own parser. Wherever two parsers could disagree (a key given twice, depth,
+//! Console reads the same bytes with its own parser. Wherever two parsers could disagree (a duplicate key, depth,
 //! encodings, the spelling of a number) the body counts as unreadable, and unreadable is denied.
 
 mod json;
@@ -15,14 +15,14 @@ use crate::mapping::{BodyField, BodyRule};
 pub use kind::{BodyKind, BodyReport};
 pub use scalar::Scalar;
 
-/// What is known of the body.
+/// The known facts about the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BodyFacts {
-    /// The row has no body rule, so the body was not looked at.
+    /// The row has no body rule, so the body was not examined.
     NotRead,
     /// For each rule of the row, in order: whether the body meets it.
     Read(Vec<bool>),
-    /// The body could not be read as what the rules need.
+    /// The body could not be read in the form that the rules need.
     Unreadable(BodyError),
 }
 
@@ -59,14 +59,14 @@ pub enum BodyError {
     Incomplete,
 }
 
-/// The header fields that say how to read a body.
+/// The header fields that specify how to read a body.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContentHeaders<'a> {
     pub content_type: Option<&'a str>,
     pub content_encoding: Option<&'a str>,
 }
 
-/// Reads `body` as the rules need it. All rules of a row are of one kind, which the mapping's parser made sure of.
+/// Reads `body` as the rules need it. The mapping's parser ensures that all rules of a row are of one kind.
 pub fn read(rules: &[BodyRule], headers: ContentHeaders<'_>, body: &[u8]) -> BodyFacts {
     if headers.content_encoding.is_some() {
         return BodyFacts::Unreadable(BodyError::Encoded);
@@ -94,7 +94,8 @@ fn form(rules: &[BodyRule], content_type: Option<&str>, body: &[u8]) -> Result<V
             None => (pair, &[][..]),
         };
         if fields.insert(form_text(name)?, form_text(value)?).is_some() {
-            // Werkzeug's `form.get` takes the first, `form.getlist` all: never guess which one Console reads.
+            // Werkzeug's `form.get` takes the first, `form.getlist` all: the gate never guesses which one Console
+            // reads.
             return Err(BodyError::DuplicateKey);
         }
     }

@@ -22,10 +22,10 @@ impl<'a> Target<'a> {
     /// all of them find the same row.
     pub fn of(mapping: &'a Mapping, path: &str, method: Method) -> Target<'a> {
         if path == ASTERISK {
-            // It names the server and no route, so no row can cover it and `unmapped` must not open it.
+            // It names the server and not a route, so no row can cover it and `unmapped` must not open it.
             return Target::Unmapped(Unmapped::Deny);
         }
-        // A redirect runs no view, but it reveals that the route exists: it is for those whom the row lets in.
+        // A redirect runs no view, but it reveals that the route exists: only callers that the row permits may see it.
         match mapping.find(path, method).row() {
             Some(row) => Target::Row(row, mapping.rollout_of(row)),
             None => Target::Unmapped(mapping.unmapped_at(path)),
@@ -40,28 +40,29 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// What the row requires by the body; empty where the body does not matter.
+    /// The body rules of the row; empty where the body does not matter.
     pub fn body_rules(&self) -> &'a [BodyRule] {
         self.row().map_or(&[], |row| row.kind.body_rules())
     }
 }
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Caller<'a> {
-    /// Nobody that we know.
+    /// No known principal.
     Nobody,
     /// An active admin or machine.
     Known(&'a Principal, &'a Access),
-    /// Somebody with a bearer or HMAC credential that the gate does not know and Console verifies itself (cutover design, I-7). Machine rows
-    /// take it, and rows on their legacy gate on which a machine may act instead of a session.
+    /// A caller with a bearer or HMAC credential that the gate does not know and Console verifies itself (cutover
+    /// design, I-7). Machine rows accept it, and so do rows on their legacy gate on which a machine may act instead of
+    /// a session.
     Presented,
 }
 
 impl<'a> Caller<'a> {
-    /// An admin with a session or a machine with its token, as this target sees them. A machine's token is looked up only
-    /// on rows that take machines; on a machine row it is a credential as good as any other; elsewhere its holder is
-    /// nobody.
+    /// An admin with a session or a machine with its token, as this target sees them. A machine's token is looked up
+    /// only on rows that accept machines. On a machine row it is as good as any other credential; elsewhere its holder
+    /// counts as unauthenticated.
     pub fn at(target: &Target<'_>, principal: &'a Principal, access: &'a Access) -> Caller<'a> {
         match (principal, target.row().map(|row| &row.kind)) {
             (Principal::Admin { .. }, _)

@@ -1,4 +1,4 @@
-//! What is known of the ticket that a request names, on a row that asks for one (RBAC V2 design, section 9.3).
+//! The facts about the ticket that a request names, on a row that requires one (RBAC V2 design, section 9.3).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,32 +9,32 @@ use crate::mapping::{CustomerPlace, Mapping, TicketRule};
 use crate::method::Method;
 use crate::rbac::Requirement;
 
-/// What is known of the ticket and the customer that a request names.
+/// The known facts about the ticket and the customer that a request names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TicketFacts {
-    /// Nobody has looked: the row asks for no ticket, V2 has no say, or there is no request to look at.
+    /// The ticket was not looked up: the row requires none, V2 is not consulted, or there is no request.
     #[default]
     NotAsked,
     /// `FLAG_TICKET_SCOPED_GRANTS` is off, or the gate has no FreeScout to ask.
     Off,
     /// The request does not name one ticket and one customer.
     Unnamed,
-    /// What the caller is granted for exactly that ticket and that customer.
+    /// The caller's grants for exactly that ticket and that customer.
     Named(TicketHolding),
 }
 
-/// What somebody is granted for one ticket and one customer.
+/// A caller's grants for one ticket and one customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TicketHolding {
-    /// With every inherited role.
+    /// Includes every inherited role.
     pub roles: BTreeSet<Arc<str>>,
     pub permissions: BTreeSet<Arc<str>>,
-    /// Whether FreeScout says that the ticket is open. Without a grant nobody asks.
+    /// Whether FreeScout reports the ticket as open. Without a grant, FreeScout is not asked.
     pub is_open: bool,
 }
 
 impl TicketFacts {
-    /// The most that a ticket can bring: all that is required, and it is open.
+    /// The most that a ticket can grant: every requirement, and the ticket is open.
     pub fn of_all(required: &[&Requirement]) -> TicketFacts {
         let mut holding = TicketHolding { is_open: true, ..TicketHolding::default() };
         for requirement in required {
@@ -57,7 +57,7 @@ impl TicketHolding {
     }
 }
 
-/// A ticket and a customer: the ids of a conversation of FreeScout's and of a customer of Raptor's.
+/// A ticket and a customer: the ids of a FreeScout conversation and of a Raptor customer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TicketName {
     pub ticket: String,
@@ -65,8 +65,9 @@ pub struct TicketName {
 }
 
 impl TicketName {
-    /// What a request names by a row's rule; `None` unless it names each exactly once, as a decimal number without signs and
-    /// leading zeros. Two spellings of one number are two texts to some readers and one number to others.
+    /// The ticket and customer that a request names, by a row's rule. `None` unless the request names each exactly
+    /// once, as a decimal number without sign and leading zeros: two spellings of one number are two texts to some
+    /// readers and one number to others.
     pub fn of(
         rule: &TicketRule,
         mapping: &Mapping,
@@ -82,7 +83,7 @@ impl TicketName {
         TicketName::parse(&single(query, &rule.query)?, &customer)
     }
 
-    /// A ticket and a customer by their texts, each a number in its only spelling.
+    /// A ticket and a customer from their texts, each a number in its only spelling.
     pub fn parse(ticket: &str, customer: &str) -> Option<TicketName> {
         Some(TicketName { ticket: ticket_id(ticket)?, customer: number(customer)? })
     }
@@ -99,8 +100,8 @@ fn number(text: &str) -> Option<i64> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// The value of a parameter that a query has once. Some servers separate parameters by `;` too, so it has to be the same
-/// one either way.
+/// The value of a parameter that occurs once in the query. Some servers also separate parameters by `;`, so the value
+/// has to be the same with either reading.
 fn single(query: &str, name: &str) -> Option<String> {
     let [by_ampersand, by_both] = [&['&'][..], &['&', ';'][..]].map(|separators| {
         let mut values = query.split(separators).filter_map(|pair| {

@@ -1,23 +1,23 @@
 //! Where a chunked body ends, by the strict grammar (RFC 9112 7.1), and which of its bytes are data.
 //!
-//! What parses chunks elsewhere is lenient: it takes `5;a<LF>b` for a size, an empty line for the last chunk, and `;x`
-//! too. A load balancer in front may not, and one that disagrees takes the rest of a body for a request. So the gate
-//! reads the framing itself: every line ends in CR LF, and a quoted string ends on the line where it begins. Extensions
-//! and trailers mean nothing to Console: they are read by their grammar, dropped, and bounded in size.
+//! Other parsers of chunks are lenient: they accept `5;a<LF>b` as a size, and an empty line or `;x` as the last chunk.
+//! A load balancer in front may not, and one that disagrees takes the rest of a body for a request. So the gate reads
+//! the framing itself: every line ends in CR LF, and a quoted string ends on the line where it begins. Extensions and
+//! trailers mean nothing to Console: they are read by their grammar, dropped, and bounded in size.
 
 use std::ops::Range;
 
 use super::Refusal;
 
-/// 32 bits of size. A body is bounded far below that, and leading zeros must not go on for ever.
+/// 32 bits of size. A body is bounded far below that, and leading zeros must not be unlimited.
 const MOST_DIGITS: u8 = 8;
 
-/// How many bytes that carry no data a chunked body may hold.
+/// The most bytes without data that a chunked body may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkBounds {
     /// The extensions of all chunks together.
     pub extension_bytes: u32,
-    /// The trailer section, line feeds and its last blank line not counted.
+    /// The trailer section, not counting line feeds and its last blank line.
     pub trailer_bytes: u32,
 }
 
@@ -34,18 +34,18 @@ impl Default for ChunkBounds {
 
 /// A decoder of a chunked body, which takes the bytes in pieces of any size.
 ///
-/// It copies nothing: it says which of the bytes are data. The caller counts the data; sizes, extensions and trailers
-/// are bounded here.
+/// It copies nothing: it reports which of the bytes are data. The caller counts the data; sizes, extensions and
+/// trailers are bounded here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkDecoder {
     state: State,
     left: ChunkBounds,
 }
 
-/// What one step of [`ChunkDecoder::advance`] has read.
+/// The result of one step of [`ChunkDecoder::advance`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkPiece {
-    /// How many bytes belong to the body, framing included: at least one, unless there was none or the body has ended.
+    /// How many bytes belong to the body, including framing: at least one, unless there was none or the body has ended.
     pub taken: usize,
     /// Which of them are data; empty if only framing was read.
     pub data: Range<usize>,
@@ -65,11 +65,11 @@ impl ChunkDecoder {
 
     /// Reads framing up to the next data and that data, as far as `bytes` goes.
     ///
-    /// Call it again with what is left of `bytes` until nothing is left or [`ChunkDecoder::has_ended`].
+    /// Call it again with the rest of `bytes` until nothing is left or [`ChunkDecoder::has_ended`].
     ///
     /// # Errors
     ///
-    /// [`Refusal::ChunkMalformed`], [`Refusal::ChunkExtras`]. The body cannot be read on after either.
+    /// [`Refusal::ChunkMalformed`], [`Refusal::ChunkExtras`]. After either, the rest of the body cannot be read.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<ChunkPiece, Refusal> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -91,12 +91,12 @@ impl ChunkDecoder {
         Ok(ChunkPiece { taken: at, data: at..at })
     }
 
-    /// Reads all of `bytes` that belongs to the body, hands its data to `sink`, and returns how many bytes that were,
-    /// framing included: all of them until the body ends.
+    /// Reads all of `bytes` that belongs to the body, passes its data to `sink`, and returns the number of bytes read,
+    /// including framing: all of them until the body ends.
     ///
     /// # Errors
     ///
-    /// As [`ChunkDecoder::advance`]; the sink has had the data before the fault.
+    /// Like [`ChunkDecoder::advance`]; the sink has already received the data before the fault.
     pub fn decode(&mut self, bytes: &[u8], mut sink: impl FnMut(&[u8])) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && !self.has_ended() {
@@ -109,17 +109,17 @@ impl ChunkDecoder {
         Ok(at)
     }
 
-    /// Whether the last byte of the body, the end of its trailer section included, has been read.
+    /// Whether the last byte of the body, including the end of its trailer section, has been read.
     pub fn has_ended(&self) -> bool {
         self.state == State::End
     }
 
-    /// Whether the last chunk has been read: no data follows, at most trailers.
+    /// Whether the last chunk has been read: no data can follow, only trailers.
     pub fn has_all_data(&self) -> bool {
         matches!(self.state, State::Trailer(_) | State::EndLineFeed | State::End)
     }
 
-    /// Takes the byte that led to the present state off what is left of extensions and trailers.
+    /// Counts the byte that led to the present state against the remaining bytes for extensions and trailers.
     fn count(&mut self) -> Result<(), Refusal> {
         let left = match self.state {
             State::Extension { .. } => &mut self.left.extension_bytes,
@@ -139,7 +139,7 @@ enum State {
         value: u64,
         digits: u8,
     },
-    /// In the extensions of a chunk of this size.
+    /// Inside the extensions of a chunk of this size.
     Extension {
         value: u64,
         at: Extension,
@@ -268,7 +268,7 @@ const fn is_token(byte: u8) -> bool {
         )
 }
 
-/// Anything but control characters, of which the tab is none.
+/// Any byte except control characters; the tab is allowed.
 const fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }

@@ -1,11 +1,11 @@
-//! Sorting the fields of a head: those that the gate acts on, those that pass, those that are dropped.
+//! Sorts the fields of a head: fields that the gate acts on, fields that pass, fields that are dropped.
 
 use super::connection::ConnectionOptions;
 use super::cookie::{self, Cookies};
 use super::fields::{Fields, Name, check_value, lower_name};
 use super::{Policy, Refusal, Version};
 
-/// What the gate has read out of the fields so far.
+/// What the gate has read from the fields so far.
 pub(super) struct Collected<'h> {
     pub(super) host: Option<&'h [u8]>,
     pub(super) content_length: Option<&'h [u8]>,
@@ -15,7 +15,7 @@ pub(super) struct Collected<'h> {
     pub(super) connection: ConnectionOptions,
     pub(super) forwarded_for: Vec<String>,
     pub(super) forwarded_proto: Option<String>,
-    /// The value of X-Request-Id, where there is one such field.
+    /// The value of X-Request-Id, if there is one such field.
     pub(super) request_id: Claimed<'h>,
     pub(super) kept: Fields,
     /// The names of fields that Console could read under another name.
@@ -26,7 +26,7 @@ pub(super) struct Collected<'h> {
     is_joined: bool,
     version: Version,
     count: usize,
-    /// The name at hand in lower case, kept for its memory.
+    /// The current name in lower case; the buffer is reused.
     lower: Vec<u8>,
 }
 
@@ -60,7 +60,7 @@ impl<'h> Collected<'h> {
         }
     }
 
-    /// Takes one field in, or refuses the request for it.
+    /// Adds one field, or refuses the request because of it.
     pub(super) fn add(&mut self, name: &[u8], value: &'h [u8], policy: &Policy) -> Result<(), Refusal> {
         self.count += 1;
         if self.count > policy.limits.header_count {
@@ -92,7 +92,8 @@ impl<'h> Collected<'h> {
                 join_cookie(&mut self.cookie, value);
                 Ok(())
             }
-            // Each of these is read by the gate or decides how Console reads the body; WSGI would join two by a comma.
+            // Each of these is read by the gate or decides how Console reads the body; WSGI would join two of them by a
+            // comma.
             b"authorization"
             | b"content-type"
             | b"origin"
@@ -126,7 +127,7 @@ impl<'h> Collected<'h> {
         }
     }
 
-    /// The session cookies. A Cookie field that needs no rewriting joins those that pass.
+    /// The session cookies. A Cookie field that needs no rewriting is added to the fields that pass.
     pub(super) fn take_cookies(&mut self, policy: &Policy) -> Cookies {
         let Some(header) = self.cookie.take() else {
             return Cookies::default();
@@ -143,8 +144,8 @@ impl<'h> Collected<'h> {
     }
 }
 
-/// A duplicate of a field that may occur once: a parser that takes the first and one that takes the last see different
-/// requests.
+/// Refuses a duplicate of a field that may occur only once: a parser that takes the first and one that takes the last
+/// see different requests.
 fn once<'h>(slot: &mut Option<&'h [u8]>, value: &'h [u8]) -> Result<(), Refusal> {
     match slot.replace(value) {
         None => Ok(()),
@@ -152,9 +153,8 @@ fn once<'h>(slot: &mut Option<&'h [u8]>, value: &'h [u8]) -> Result<(), Refusal>
     }
 }
 
-/// RFC 9113 8.2.3 requires that Cookie fields of HTTP/2 are joined by `; ` before they go to HTTP/1. In HTTP/1, RFC
-/// 6265 5.4 forbids a second Cookie field, and WSGI joins two by a comma, which loses the session. So Console gets one
-/// field.
+/// RFC 9113 8.2.3 requires HTTP/2 Cookie fields to be joined by `; ` before they go to HTTP/1. In HTTP/1, RFC 6265 5.4
+/// forbids a second Cookie field, and WSGI joins two by a comma, which loses the session. So Console gets one field.
 fn join_cookie(cookie: &mut Option<Vec<u8>>, value: &[u8]) {
     match cookie {
         None => *cookie = Some(value.to_vec()),
@@ -165,7 +165,7 @@ fn join_cookie(cookie: &mut Option<Vec<u8>>, value: &[u8]) {
     }
 }
 
-/// Connection-specific fields are malformed in HTTP/2 (RFC 9113 8.2.2); turned into HTTP/1 they smuggle requests.
+/// Connection-specific fields are malformed in HTTP/2 (RFC 9113 8.2.2); converted to HTTP/1 they smuggle requests.
 fn check_http2(name: &[u8], value: &[u8]) -> Result<(), Refusal> {
     match name {
         b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade"
@@ -175,7 +175,7 @@ fn check_http2(name: &[u8], value: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// The elements of a comma-separated list (RFC 9110 5.6.1), without the empty ones.
+/// The elements of a comma-separated list (RFC 9110 5.6.1), without empty ones.
 fn list_elements(value: &[u8]) -> impl Iterator<Item = String> {
     value
         .split(|&byte| byte == b',')

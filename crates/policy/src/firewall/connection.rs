@@ -1,4 +1,4 @@
-//! Connection, Upgrade and Expect: what the client asks of the connection itself.
+//! Connection, Upgrade and Expect: the client's requests about the connection itself.
 
 use super::fields::Fields;
 use super::{Framing, Refusal, Version};
@@ -12,14 +12,14 @@ pub(super) struct ConnectionOptions {
     upgrade: bool,
 }
 
-/// Fields that clients name beside their offers: Java and `curl --http2` that of h2c, Perl's LWP that of a coding.
+/// Fields that clients name beside their offers: Java and `curl --http2` name that of h2c, Perl's LWP that of a coding.
 const HOP_BY_HOP: [&[u8]; 4] = [b"te", b"trailer", b"http2-settings", b"proxy-connection"];
 
 impl ConnectionOptions {
     /// Adds the options of one field value; options are case-insensitive.
     ///
-    /// `Connection: Cookie` makes the next hop drop the cookie that the gate has decided on, so an option that names a
-    /// field is refused, not obeyed, except for fields that concern this connection alone and never pass anyway.
+    /// `Connection: Cookie` makes the next hop drop the cookie on which the gate has decided. So an option that names a
+    /// field is refused, not obeyed, except for fields that concern only this connection and never pass anyway.
     pub(super) fn add(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             if option.eq_ignore_ascii_case(b"close") {
@@ -35,16 +35,16 @@ impl ConnectionOptions {
         Ok(())
     }
 
-    /// Whether the connection outlives the exchange (RFC 9112 9.3): `close` wins over `keep-alive`.
+    /// Whether the connection stays open after the exchange (RFC 9112 9.3): `close` takes precedence over `keep-alive`.
     pub(super) fn keeps_alive(self, version: Version) -> bool {
         !self.close && (self.keep_alive || version != Version::Http10)
     }
 
-    /// Whether a WebSocket is asked for. A bare `Connection: upgrade`, which some proxies always send, is not, and an
-    /// offer of another protocol, such as `h2c`, is one that a server may ignore (RFC 9110 7.8).
+    /// Whether a WebSocket is requested. A bare `Connection: upgrade`, which some proxies always send, is not a request
+    /// for one, and a server may ignore an offer of another protocol, such as `h2c` (RFC 9110 7.8).
     ///
-    /// Everything that RFC 6455 4.1 demands must be there: a next hop that accepts less than the gate understood would
-    /// turn the connection into a tunnel past the gate.
+    /// Everything that RFC 6455 4.1 requires must be present: a next hop that needs less than the gate does would turn
+    /// the connection into a tunnel past the gate.
     pub(super) fn websocket(
         self,
         upgrade: Option<&[u8]>,
@@ -68,7 +68,7 @@ impl ConnectionOptions {
     }
 }
 
-/// Whether a list of protocols has WebSocket in it, of whatever version.
+/// Whether a list of protocols contains WebSocket, in any version.
 fn offers_websocket(protocols: &[u8]) -> bool {
     protocols.split(|&byte| byte == b',').any(|protocol| {
         let name = protocol.split(|&byte| byte == b'/').next().unwrap_or(protocol);
@@ -84,7 +84,7 @@ fn is_websocket_key(key: &[u8]) -> bool {
     })
 }
 
-/// Whether the client waits for `100 Continue` (RFC 9110 10.1.1), which HTTP/1.0 and an empty body make void.
+/// Whether the client waits for `100 Continue` (RFC 9110 10.1.1), which has no effect with HTTP/1.0 or an empty body.
 pub(super) fn expects_continue(
     expectation: Option<&[u8]>,
     version: Version,

@@ -1,25 +1,25 @@
-//! The session cookies of a request, and the Cookie field without those that were not judged.
+//! The session cookies of a request, and the Cookie field without the session cookies that were not verified.
 //!
-//! A browser sends every cookie that a site or a sibling on the parent domain has set, so two of the session's name are
-//! no attack. Werkzeug takes the first of them, other parsers the last, and parsers differ on where a quoted value ends.
-//! So the gate finds every piece that some parser could take for the session, has one of them judged, and forwards that
-//! one alone, in front, where every parser reads it.
+//! A browser sends every cookie that a site or a sibling on the parent domain has set, so two cookies with the
+//! session's name are not necessarily an attack. Werkzeug takes the first of them, other parsers the last, and parsers
+//! differ on where a quoted value ends. So the gate finds every piece that some parser could take for the session, has
+//! one of them verified, and forwards only that one, at the front, where every parser reads it.
 
 use memchr::memchr;
 
-/// The session's cookies in a Cookie field.
+/// The session cookies in a Cookie field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cookies {
-    /// Each value once, quotes and all, in order. Whether one is a session is known once it is verified.
+    /// Each value once, including quotes, in order. Whether one is a session is known only after verification.
     pub(super) sessions: Vec<String>,
-    /// The field without them, where it must be written anew.
+    /// The field without the session cookies, if it has to be rewritten.
     pub(super) rest: Option<Vec<u8>>,
 }
 
-/// No browser in good faith sends as many; each of them costs a verification.
+/// No browser sends this many in good faith; each of them costs a verification.
 const MOST_SESSIONS: usize = 8;
 
-/// Reads a Cookie field. `is_joined`: the client sent it as several, so that it is written anew in any case.
+/// Reads a Cookie field. `is_joined`: the client sent several fields, so that the field is rewritten in any case.
 pub(super) fn read(header: &[u8], name: &str, is_joined: bool) -> Cookies {
     let mut cookies = Cookies::default();
     let (mut is_plain, mut count) = (!is_joined, 0);
@@ -51,7 +51,7 @@ fn pieces(header: &[u8]) -> impl Iterator<Item = &[u8]> {
     header.split(|&byte| byte == b';').map(<[u8]>::trim_ascii)
 }
 
-/// A piece without `=` is, to Werkzeug, a cookie of that name without a value.
+/// To Werkzeug, a piece without `=` is a cookie with that name and no value.
 fn key_and_value(piece: &[u8]) -> (&[u8], &[u8]) {
     match memchr(b'=', piece) {
         Some(equals) => (piece[..equals].trim_ascii(), piece[equals + 1..].trim_ascii()),
@@ -59,7 +59,7 @@ fn key_and_value(piece: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The field without the cookies of this name.
+/// The field without the cookies with this name.
 fn without(header: &[u8], name: &str) -> Vec<u8> {
     let others = pieces(header).filter(|piece| !piece.is_empty() && !is_named(key_and_value(piece).0, name));
     let mut rest = Vec::new();
@@ -72,7 +72,7 @@ fn without(header: &[u8], name: &str) -> Vec<u8> {
     rest
 }
 
-/// Writes a Cookie field of the session that was judged and of what is not the session. `None`: nothing is left.
+/// Writes a Cookie field from the verified session and the other cookies. `None` if nothing is left.
 pub(super) fn write(name: &str, session: Option<&str>, rest: &[u8]) -> Option<Vec<u8>> {
     let mut field = session.map(|session| format!("{name}={session}").into_bytes()).unwrap_or_default();
     if !field.is_empty() && !rest.is_empty() {
@@ -82,8 +82,8 @@ pub(super) fn write(name: &str, session: Option<&str>, rest: &[u8]) -> Option<Ve
     (!field.is_empty()).then_some(field)
 }
 
-/// Whether some parser takes the key for `name`. `str.strip()` of Python removes U+00A0 and the like, which makes
-/// `\u{a0}session` a session cookie; bytes that are no UTF-8 may be such a space in Latin-1.
+/// Whether some parser reads the key as `name`. Python's `str.strip()` removes U+00A0 and similar spaces, which makes
+/// `\u{a0}session` a session cookie; bytes that are not UTF-8 may be such a space in Latin-1.
 fn is_named(key: &[u8], name: &str) -> bool {
     if key.is_ascii() {
         return key == name.as_bytes();
@@ -92,7 +92,7 @@ fn is_named(key: &[u8], name: &str) -> bool {
     String::from_utf8_lossy(key).trim_matches(is_trimmed) == name
 }
 
-/// Whether all of `value` is one quoted string, in which `\` takes the next byte along.
+/// Whether all of `value` is one quoted string, in which `\` escapes the next byte.
 fn is_quoted_string(value: &[u8]) -> bool {
     if value.first() != Some(&b'"') {
         return false;

@@ -8,7 +8,7 @@ use crate::field_buffer::FieldBuffer;
 pub struct Fields(FieldBuffer);
 
 impl Fields {
-    /// Room for what a head of `head_bytes` can hold.
+    /// Room for the most that a head of `head_bytes` can contain.
     pub(super) fn with_capacity(head_bytes: usize) -> Fields {
         const USUAL_FIELDS: usize = 16;
         Fields(FieldBuffer::with_capacity(head_bytes, USUAL_FIELDS))
@@ -24,23 +24,23 @@ impl Fields {
         self.len() == 0
     }
 
-    /// Names and values. A value holds no control character but the tab, and may hold bytes above 0x7F.
+    /// Names and values. A value contains no control character except the tab, and may contain bytes above 0x7F.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let text = |name| std::str::from_utf8(name).expect("a name is a token, and so ASCII");
         self.iter_bytes().map(move |(name, value)| (text(name), value))
     }
 
-    /// The same with the names as bytes: for who writes them.
+    /// The same with the names as bytes, for writing them.
     pub fn iter_bytes(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.iter()
     }
 
-    /// The value of the first field of this lower-case name.
+    /// The value of the first field with this lower-case name.
     pub fn value(&self, name: &str) -> Option<&[u8]> {
         self.iter_bytes().find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
     }
 
-    /// Whether there is a field of this lower-case name.
+    /// Whether there is a field with this lower-case name.
     pub(super) fn has(&self, name: &[u8]) -> bool {
         self.iter_bytes().any(|(other, _)| other == name)
     }
@@ -50,7 +50,7 @@ impl Fields {
         self.0.push(name, value);
     }
 
-    /// These fields but those of a lower-case name.
+    /// These fields, without those with a lower-case name.
     pub(super) fn without(&self, name: &str) -> Fields {
         let mut others = Fields::with_capacity(self.0.byte_count());
         for (other, value) in self.iter_bytes().filter(|(other, _)| *other != name.as_bytes()) {
@@ -62,11 +62,11 @@ impl Fields {
 
 /// Splits a field line into name and value without the white space around the value (RFC 9112 5).
 pub(super) fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
-    // A folded line belongs to the field before it or is a field of its own, depending on the parser.
+    // A folded line belongs to the field before it or is a separate field, depending on the parser.
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Refusal::FoldedField);
     }
-    // Names are short, so that a search for many bytes at a time would cost more.
+    // Names are short, so a vectorized search would cost more.
     let colon = line.iter().position(|&byte| byte == b':').ok_or(Refusal::FieldName)?;
     Ok((&line[..colon], trim_white_space(&line[colon + 1..])))
 }
@@ -76,16 +76,16 @@ pub(super) fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
 pub(super) enum Name<'b> {
     /// Letters, digits and `-`.
     Plain(&'b [u8]),
-    /// A name with other marks, which a server may fold into another one.
+    /// A name with other marks, which a server may fold into another name.
     Folding(&'b [u8]),
 }
 
-/// Writes the lower-case form of a name into `lower`, which it replaces.
+/// Writes the lower-case form of a name into `lower`, replacing its content.
 ///
 /// RFC 9110 5.6.2 allows more than letters, digits and `-`. But a WSGI environment folds `-` into `_`, so that
-/// `SCRIPT_NAME: /login` makes gunicorn serve `/login/secrets` as `/secrets`, and other CGI-like ones fold every mark.
-/// Such fields never reach Console. Those that would frame a body after folding are refused, in case a proxy in front
-/// folds them. White space before the colon (`Transfer-Encoding : chunked`) fails here too.
+/// `SCRIPT_NAME: /login` makes gunicorn serve `/login/secrets` as `/secrets`, and other CGI-like servers fold every
+/// mark. Such fields never reach Console. Those that would frame a body after folding are refused, in case a proxy in
+/// front folds them. White space before the colon (`Transfer-Encoding : chunked`) fails here too.
 pub(super) fn lower_name<'b>(name: &[u8], lower: &'b mut Vec<u8>) -> Result<Name<'b>, Refusal> {
     let kinds = name.iter().fold(LETTER, |kinds, &byte| kinds | NAME_BYTES[usize::from(byte)]);
     if name.is_empty() || kinds & NO_TOKEN != 0 {
@@ -106,12 +106,12 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
     NAME_BYTES[usize::from(byte)] & NO_TOKEN == 0
 }
 
-// What a byte is in a field's name, as bits: those of a whole name together say what is in it.
+// The class of a byte in a field's name, as bits: the bits of all bytes together show what the name contains.
 /// A letter, a digit or `-`.
 const LETTER: u8 = 0;
 /// Another mark of a token (RFC 9110 5.6.2).
 const MARK: u8 = 1;
-/// It cannot be in a name.
+/// A byte that cannot be in a name.
 const NO_TOKEN: u8 = 2;
 
 const NAME_BYTES: [u8; 256] = {
@@ -134,7 +134,7 @@ fn folds_into_framing(name: &[u8]) -> bool {
     ["content-length", "transfer-encoding"].iter().any(|framing| folded.clone().eq(framing.bytes()))
 }
 
-/// Refuses control characters: a NUL ends a C string, a CR or LF begins a field that nobody has checked.
+/// Refuses control characters: a NUL ends a C string, and a CR or LF begins a field that was not checked.
 pub(super) fn check_value(value: &[u8]) -> Result<(), Refusal> {
     if has_control(value) { Err(Refusal::FieldValue) } else { Ok(()) }
 }
@@ -142,11 +142,11 @@ pub(super) fn check_value(value: &[u8]) -> Result<(), Refusal> {
 /// Whether there is a control character other than the tab.
 pub(crate) fn has_control(value: &[u8]) -> bool {
     let is_control = |byte: u8| (byte < 0x20) & (byte != b'\t') | (byte == 0x7f);
-    // Without an early end, so that the compiler can look at many bytes at once: hardly any value has one.
+    // No early exit, so that the compiler can process many bytes at once: hardly any value has one.
     value.iter().fold(false, |has, &byte| has | is_control(byte))
 }
 
-/// Optional white space is spaces and tabs (RFC 9110 5.6.3); `trim_ascii` would take more than that.
+/// Optional white space is spaces and tabs (RFC 9110 5.6.3); `trim_ascii` would remove more than that.
 pub(crate) fn trim_white_space(value: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());

@@ -2,23 +2,23 @@
 
 use super::{Refusal, Version};
 
-/// How the length of a body is known (RFC 9112 6).
+/// How the length of a body is determined (RFC 9112 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// No body.
     None,
-    /// A body of so many bytes, which may be zero.
+    /// A body of this many bytes, which may be zero.
     Length(u64),
     /// A chunked body, whose bytes the caller counts.
     Chunked,
 }
 
 impl Framing {
-    /// Decides the framing of an HTTP/1 request, or refuses what two parsers could frame differently.
+    /// Decides the framing of an HTTP/1 request, or refuses one that two parsers could frame differently.
     ///
-    /// pingora forwards `Content-Length: 5,5`, `05` and Content-Length beside Transfer-Encoding as they are, and
-    /// gunicorn reads some of them: a server that disagrees on the end of a body takes its rest for a new request,
-    /// which no gate has seen. So one field, one spelling, and never both.
+    /// pingora forwards `Content-Length: 5,5`, `05` and Content-Length together with Transfer-Encoding unchanged, and
+    /// gunicorn reads some of them: a server that disagrees on the end of a body takes the rest of it for a new
+    /// request, which no gate has seen. So there is one field with one spelling, and never both.
     pub(super) fn decide(
         version: Version,
         content_length: Option<&[u8]>,
@@ -28,9 +28,8 @@ impl Framing {
         match (content_length, transfer_encoding) {
             (Some(_), Some(_)) => Err(Refusal::LengthAndCoding),
             (None, None) => Ok(Framing::None),
-            // RFC 9112 6.1 requires a server to treat a coding on HTTP/1.0 as faulty framing. Codings are
-            // case-insensitive by RFC 9110, but every client writes `chunked`, and `Chunked` is a classic of request
-            // smuggling.
+            // RFC 9112 6.1 requires a server to treat a coding on HTTP/1.0 as faulty framing. RFC 9110 makes codings
+            // case-insensitive, but every client writes `chunked`, and `Chunked` is a classic of request smuggling.
             (None, Some(b"chunked")) if version == Version::Http11 => Ok(Framing::Chunked),
             (None, Some(_)) => Err(Refusal::TransferEncoding),
             (Some(value), None) => within(length(value)?, body_limit).map(Framing::Length),
@@ -39,7 +38,7 @@ impl Framing {
 
     /// Decides the framing of an HTTP/2 request, which its frames delimit (RFC 9113 8.1.1).
     ///
-    /// A declared length must still be true, because it becomes the framing upstream: `ends_stream` says that no body
+    /// A declared length must still be true, because it becomes the framing upstream. `ends_stream` means that no body
     /// follows.
     pub(super) fn decide_http2(
         content_length: Option<&[u8]>,

@@ -1,4 +1,4 @@
-//! Finding the end of a head in a buffer that grows, and giving up early on what cannot become one.
+//! Finds the end of a head in a growing buffer, and gives up early on bytes that cannot become one.
 
 use memchr::memchr;
 
@@ -7,35 +7,35 @@ use super::{Limits, Refusal, request_line};
 /// The longest request line without its target: `OPTIONS`, two spaces, `HTTP/1.1`.
 const REQUEST_LINE_OVERHEAD: usize = "OPTIONS  HTTP/1.1".len();
 
-/// What a buffer holds so far.
+/// The state of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadState {
-    /// A whole head of so many bytes, blank line included; what follows is the body or the next request.
+    /// A whole head of this many bytes, including the blank line; the bytes after it are the body or the next request.
     Complete(usize),
-    /// Not yet; read more and ask again.
+    /// Incomplete; read more and try again.
     Partial,
-    /// No continuation can make this a request that the gate would take.
+    /// No continuation can make this a request that the gate would accept.
     Refused(Refusal),
 }
 
-/// A search for the end of a head that remembers how far it has looked.
+/// A search for the end of a head that remembers its position.
 ///
-/// The memory is the point: a client that sends one byte at a time would otherwise have the whole buffer searched
-/// again for each of them.
+/// Without that memory, a client that sends one byte at a time would have the whole buffer searched again for each
+/// byte.
 #[derive(Debug, Default)]
 pub struct HeadSearch {
     /// Where the line that is being searched begins.
     line_start: usize,
-    /// Up to where there is no line feed that was not looked at.
+    /// There is no unexamined line feed before this position.
     searched: usize,
     method_known: bool,
 }
 
 impl HeadSearch {
-    /// Looks at what `buffer` has gained. Between two calls it may only grow.
+    /// Examines the bytes added to `buffer`. Between two calls it may only grow.
     ///
-    /// HTTP/2 is refused; a caller that speaks it looks for its preface first. Empty lines before the request line
-    /// are refused, though RFC 9112 2.2 would have them ignored: no current client sends them, and each is a chance
+    /// HTTP/2 is refused; a caller that speaks it looks for its preface first. Empty lines before the request line are
+    /// refused, although RFC 9112 2.2 asks servers to ignore them: no current client sends them, and each is a chance
     /// for two parsers to disagree on where a request begins.
     pub fn advance(&mut self, buffer: &[u8], limits: &Limits) -> HeadState {
         match self.search(buffer, limits) {
@@ -76,12 +76,12 @@ impl HeadSearch {
     }
 }
 
-/// Looks at a whole buffer once: [`HeadSearch::advance`] for a caller that does not read piecemeal.
+/// Examines a whole buffer once: [`HeadSearch::advance`] for a caller that does not read piecemeal.
 pub fn head_state(buffer: &[u8], limits: &Limits) -> HeadState {
     HeadSearch::default().advance(buffer, limits)
 }
 
-/// Whether the buffer holds a method and the space after it; an error as soon as it cannot.
+/// Whether the buffer contains a method and the space after it; an error as soon as it cannot.
 ///
 /// A TLS client, a PROXY-protocol preamble or an HTTP/2 preface gets an error at once instead of a timeout.
 fn starts_with_method(buffer: &[u8]) -> Result<bool, Refusal> {
@@ -101,7 +101,7 @@ fn starts_with_method(buffer: &[u8]) -> Result<bool, Refusal> {
     }
 }
 
-/// What is wrong with a buffer whose first bytes are `length` capitals and then something other than a space.
+/// The fault of a buffer whose first bytes are `length` capitals and then something other than a space.
 fn start_fault(start: &[u8], length: usize) -> Refusal {
     match start[length] {
         b'\n' if length == 0 => Refusal::BareLineFeed,

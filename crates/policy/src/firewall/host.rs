@@ -1,16 +1,16 @@
-//! The host that a request is for.
+//! The host of a request.
 
 use super::Refusal;
 use std::borrow::Cow;
 
-/// The longest name that DNS carries, in bytes (RFC 1035 2.3.4, written without the final dot).
+/// The longest name that DNS allows, in bytes (RFC 1035 2.3.4, written without the final dot).
 const LONGEST_NAME: usize = 253;
 
 /// Reads a Host field or an `:authority`, lower-cased (RFC 9110 7.2, RFC 3986 3.2.2).
 ///
-/// `allowed` holds exact `host[:port]` values, of which the dot of a fully qualified name is no part; when it is empty,
-/// any well-formed host passes. Flask puts the host into
-/// the `Location` of its redirects, so `evil.test/login` or `a@b` would send a browser elsewhere.
+/// `allowed` contains exact `host[:port]` values, without the dot of a fully qualified name; if it is empty, any
+/// well-formed host passes. Flask puts the host into the `Location` of its redirects, so `evil.test/login` or `a@b`
+/// would send a browser elsewhere.
 pub(super) fn parse(value: &[u8], allowed: &[String]) -> Result<String, Refusal> {
     if value.is_empty() {
         return Err(Refusal::HostMissing);
@@ -26,7 +26,7 @@ pub(super) fn parse(value: &[u8], allowed: &[String]) -> Result<String, Refusal>
     if is_well_formed(&host) { Ok(host) } else { Err(Refusal::HostMalformed) }
 }
 
-/// `console.example.:8080` is the name that `console.example:8080` is (RFC 3986 3.2.2).
+/// `console.example.:8080` is the same name as `console.example:8080` (RFC 3986 3.2.2).
 fn without_final_dot(host: &str) -> Cow<'_, str> {
     match host.rsplit_once(':') {
         None => host.strip_suffix('.').unwrap_or(host).into(),

@@ -1,13 +1,14 @@
-//! How much of a request the gate is willing to look at.
+//! The limits on a request's size.
 
-/// The sizes above which a request is refused. All in bytes but [`Limits::header_count`].
+/// The sizes above which a request is refused. All are in bytes except [`Limits::header_count`].
 ///
-/// The total time for a head is the caller's to keep: this module never sees a clock.
+/// The caller limits the total time for a head: this module has no clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The request target, absolute form included. 414 above it. 8,000 is what RFC 9112 3 asks of everyone.
+    /// The request target, including the absolute form. 414 above it. RFC 9112 3 recommends that everyone supports
+    /// 8,000.
     pub target_bytes: usize,
-    /// The whole head, blank line included. 431 above it.
+    /// The whole head, including the blank line. 431 above it.
     pub head_bytes: usize,
     /// The number of field lines. 431 above it. gunicorn takes 100, and the gate adds up to six.
     pub header_count: usize,
@@ -15,7 +16,7 @@ pub struct Limits {
     pub header_bytes: usize,
     /// The body. 413 above it. There is no value for "unlimited": `0` lets no body pass.
     ///
-    /// Here only a declared length can be compared with it; the reader of a chunked body counts it.
+    /// Here only a declared length can be compared with it; the reader of a chunked body counts the bytes.
     pub body_bytes: u64,
 }
 

@@ -1,27 +1,28 @@
-//! Why a request was refused, and the status that answers it.
+//! Why a request was refused, and the status of the answer.
 
-/// The reason for which a request never reached the route table.
+/// The reason why a request never reached the route table.
 ///
-/// A refusal holds none of the client's bytes: it may be logged, counted and answered as it is, and no client can write
-/// into a log line, a metric label or a response by it.
+/// A refusal contains none of the client's bytes: it may be logged, counted and answered unchanged, and no client can
+/// use it to write into a log line, a metric label or a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// The head is not a request line, field lines and one blank line, or has bytes after it.
     #[error("the request head is malformed")]
     MalformedHead,
-    /// A line ends in LF without CR (RFC 9112 2.2 lets a recipient take it; two parsers that differ on it smuggle).
+    /// A line ends in LF without CR (RFC 9112 2.2 lets a recipient accept it; two parsers that differ on it allow
+    /// smuggling).
     #[error("a line of the head ends in a bare line feed")]
     BareLineFeed,
     /// A CR that no LF follows (RFC 9112 2.2).
     #[error("the head contains a bare carriage return")]
     BareCarriageReturn,
-    /// A TLS handshake on a port that speaks plain HTTP.
+    /// A TLS handshake on a port for plain HTTP.
     #[error("a TLS handshake arrived on a plain port")]
     TlsHandshake,
-    /// The HTTP/2 connection preface where HTTP/1 is spoken (RFC 9113 3.4).
+    /// The HTTP/2 connection preface on a connection for HTTP/1 (RFC 9113 3.4).
     #[error("an HTTP/2 preface arrived where HTTP/1 is spoken")]
     Http2Preface,
-    /// A method outside [`crate::method::Method`], CONNECT and TRACE among them.
+    /// A method outside [`crate::method::Method`], including CONNECT and TRACE.
     #[error("the method is not supported")]
     UnknownMethod,
     /// A well-formed version other than 1.0 and 1.1.
@@ -55,8 +56,8 @@ pub enum Refusal {
     /// The decoded path is not UTF-8.
     #[error("the decoded path is not UTF-8")]
     InvalidUtf8,
-    /// The decoded path holds a control character, one that breaks or reorders the line it is shown in, one that Unicode
-    /// has not assigned, or a digit that some Pythons do not know.
+    /// The decoded path contains a control character, a character that breaks or reorders the line in which it is
+    /// shown, an unassigned character, or a digit that some Pythons do not know.
     #[error("the decoded path contains a character that is not allowed")]
     ForbiddenCharacter,
 
@@ -69,7 +70,7 @@ pub enum Refusal {
     /// A field larger than [`super::Limits::header_bytes`].
     #[error("a header field is too large")]
     FieldTooLarge,
-    /// A field name that is empty, no token, or one that a server may fold into Content-Length or Transfer-Encoding.
+    /// A field name that is empty, not a token, or one that a server may fold into Content-Length or Transfer-Encoding.
     #[error("a header field name is malformed")]
     FieldName,
     /// A control character in a field value.
@@ -78,7 +79,7 @@ pub enum Refusal {
     /// A field line that begins with white space (RFC 9112 5.2, obs-fold).
     #[error("a header field is folded over two lines")]
     FoldedField,
-    /// A second field of a name that may occur once.
+    /// A second field with a name that may occur only once.
     #[error("a header field that may occur only once is repeated")]
     RepeatedField,
     /// A connection-specific field on HTTP/2 (RFC 9113 8.2.2).
@@ -104,21 +105,21 @@ pub enum Refusal {
     /// A Transfer-Encoding other than exactly `chunked`, or any on HTTP/1.0.
     #[error("the transfer coding is not supported")]
     TransferEncoding,
-    /// Content-Length beside Transfer-Encoding.
+    /// Content-Length together with Transfer-Encoding.
     #[error("the request has a content length and a transfer coding")]
     LengthAndCoding,
-    /// A body larger than [`super::Limits::body_bytes`]. The caller raises it too, when it has counted a chunked body.
+    /// A body larger than [`super::Limits::body_bytes`]. The caller can raise it too, after counting a chunked body.
     #[error("the request body is too large")]
     BodyTooLarge,
 
     /// A chunked body that breaks the grammar of chunks, extensions or trailers.
     #[error("the chunks of the body are malformed")]
     ChunkMalformed,
-    /// More extensions or trailers than [`super::ChunkBounds`] lets pass.
+    /// More extensions or trailers than [`super::ChunkBounds`] allows.
     #[error("the chunk extensions or trailers of the body are too large")]
     ChunkExtras,
 
-    /// A Connection option that names a field which would pass.
+    /// A Connection option that names a field which would otherwise pass.
     #[error("the connection field names another field")]
     ConnectionOption,
     /// An Upgrade to WebSocket that is not a complete handshake (RFC 6455 4.1), or where the row does not allow one.
@@ -216,7 +217,7 @@ impl Refusal {
         }
     }
 
-    /// The status that answers it: 400, or 405, 408, 413, 414, 431 or 505 where those fit (RFC 9110 15.5, RFC 6585 5).
+    /// The status of the answer: 400, or 405, 408, 413, 414, 431 or 505 where those fit (RFC 9110 15.5, RFC 6585 5).
     pub const fn status(self) -> u16 {
         match self {
             Refusal::UnknownMethod => 405,

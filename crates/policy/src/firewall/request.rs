@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 /// A request that two parsers cannot read differently. Its existence is the proof: only the firewall makes one.
 ///
-/// Which of several session cookies counts is settled later and once, by the code that can verify them.
+/// Which of several session cookies counts is settled later, once, by the code that can verify them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     method: Method,
@@ -20,9 +20,9 @@ pub struct Request {
     framing: Framing,
     /// The session cookies, each once.
     sessions: Vec<String>,
-    /// Where the Cookie field must be written anew: its name for the session, and all else.
+    /// If the Cookie field has to be rewritten: its name for the session, and all other cookies.
     rewriting: Option<Box<Rewriting>>,
-    /// The session that counts, once it is settled, and the fields with it alone.
+    /// The session that counts, once it is settled, and the fields with only that session.
     settled: OnceLock<Settled>,
     dropped_fields: Vec<String>,
     upgrade: bool,
@@ -33,14 +33,14 @@ pub struct Request {
     request_id: Option<RequestId>,
 }
 
-/// What a Cookie field is written anew from.
+/// The parts for rewriting a Cookie field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rewriting {
     name: String,
     rest: Vec<u8>,
 }
 
-/// The session that counts, by its place among the sessions.
+/// The session that counts, by its index among the sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Settled {
     session: Option<usize>,
@@ -64,7 +64,7 @@ impl Request {
         let mut fields = collected.kept;
         let rewriting = rest.map(|rest| Box::new(Rewriting { name: policy.session_cookie.clone(), rest }));
         if let Some(rewriting) = &rewriting {
-            // Of several, none goes to Console before one is settled.
+            // If there are several, none goes to Console before one is settled.
             let only = if let [session] = sessions.as_slice() { Some(session.as_str()) } else { None };
             if let Some(field) = cookie::write(&rewriting.name, only, &rewriting.rest) {
                 fields.push(b"cookie", &field);
@@ -113,25 +113,24 @@ impl Request {
         &self.host
     }
 
-    /// The fields that may reach Console; Host, framing, connection and expectation are written apart from them.
+    /// The fields that may reach Console; Host, framing, connection and expectation are written separately.
     ///
-    /// Of several session cookies, Cookie has the one that was settled, and none before that.
+    /// If there are several session cookies, Cookie contains the one that was settled, and none before that.
     pub fn fields(&self) -> &Fields {
         self.settled.get().map_or(&self.fields, |settled| &settled.fields)
     }
 
-    /// The names, in lower case, of the fields that were dropped because a server may fold them into other ones.
+    /// The lower-case names of the fields that were dropped because a server may fold them into other names.
     pub fn dropped_fields(&self) -> &[String] {
         &self.dropped_fields
     }
 
-    /// How the length of the body is known.
+    /// How the length of the body is determined.
     pub fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// The value of the session cookie as it is on the wire, with its quotes if it has any: the only one, or the one
-    /// that was settled.
+    /// The value of the session cookie as on the wire, including any quotes: the only one, or the one that was settled.
     pub fn session_cookie(&self) -> Option<&str> {
         let index = match (self.settled.get(), self.sessions.as_slice()) {
             (Some(settled), _) => settled.session?,
@@ -141,19 +140,19 @@ impl Request {
         self.sessions.get(index).map(String::as_str)
     }
 
-    /// The different session cookies of a request that has several, in order, until one is settled; else nothing.
+    /// The different session cookies of a request that has several, in order, until one is settled; otherwise empty.
     pub fn unsettled_sessions(&self) -> &[String] {
         if self.sessions.len() > 1 && self.settled.get().is_none() { &self.sessions } else { &[] }
     }
 
-    /// Whether the Cookie field goes to Console otherwise than the client sent it, so that Console reads no other
-    /// session than the gate. A caller that cannot rewrite it must not let the session count.
+    /// Whether the Cookie field that goes to Console differs from the client's, so that Console reads no other session
+    /// than the gate. A caller that cannot rewrite the field must not accept the session.
     pub fn rewrites_cookie(&self) -> bool {
         self.rewriting.is_some()
     }
 
-    /// Settles which of the session cookies counts, by its place among [`Request::unsettled_sessions`], or that none does.
-    /// Only the first call counts, and only where the Cookie field is written anew.
+    /// Settles which of the session cookies counts, by its index among [`Request::unsettled_sessions`], or that none
+    /// does. Only the first call has an effect, and only if the Cookie field is rewritten.
     pub fn settle_session(&self, session: Option<usize>) {
         let Some(rewriting) = &self.rewriting else { return };
         let value = session.and_then(|index| self.sessions.get(index));
@@ -167,12 +166,12 @@ impl Request {
         });
     }
 
-    /// The value of the one Authorization field.
+    /// The value of the only Authorization field.
     pub fn authorization(&self) -> Option<&[u8]> {
         self.fields().value("authorization")
     }
 
-    /// Whether the client asks for a WebSocket, with a complete handshake. Only a route that allows it may go on.
+    /// Whether the client requests a WebSocket, with a complete handshake. Only a route that allows it may continue.
     pub fn upgrade(&self) -> bool {
         self.upgrade
     }
@@ -182,14 +181,14 @@ impl Request {
         self.expect_continue
     }
 
-    /// Whether the client wants to go on using the connection. Always true of HTTP/2.
+    /// Whether the client wants to keep the connection open. Always true for HTTP/2.
     pub fn keep_alive(&self) -> bool {
         self.keep_alive
     }
 
     /// The hops of the client's X-Forwarded-For fields, in order, unverified: any text may be among them.
     ///
-    /// They are never forwarded as they are. With a known number of proxies in front, the client's address is found by
+    /// They are never forwarded unchanged. With a known number of proxies in front, the client's address is found by
     /// counting from the end.
     pub fn forwarded_for(&self) -> &[String] {
         &self.forwarded_for
@@ -200,18 +199,19 @@ impl Request {
         self.forwarded_proto.as_deref()
     }
 
-    /// The client's X-Request-Id, unverified, for a trusted proxy that made it. `None` where there are several, or it is no
-    /// such id.
+    /// The client's X-Request-Id, unverified, for a trusted proxy that made it. `None` if there are several, or it is
+    /// not a valid id.
     pub fn request_id(&self) -> Option<RequestId> {
         self.request_id
     }
 
-    /// Appends the head as the gate writes it, blank line included.
+    /// Appends the head as the gate writes it, including the blank line.
     ///
     /// The version is that of the request, so that the server knows what the client understands; a request that came
-    /// over HTTP/2 is written as HTTP/1.1. Field names are in lower case, Host comes first, then what passes, then the
-    /// framing and what the connection needs. For a request of HTTP/1, [`super::inspect`] reads these bytes as an equal
-    /// request, except the X-Forwarded fields, which are not written, and what was dropped or settled.
+    /// over HTTP/2 is written as HTTP/1.1. Field names are in lower case. Host comes first, then the fields that pass,
+    /// then framing and connection fields. For an HTTP/1 request, [`super::inspect`] reads these bytes as an equal
+    /// request, except for the X-Forwarded fields, which are not written, and for fields that were dropped and cookies
+    /// that were settled.
     pub fn write_head(&self, out: &mut Vec<u8>) {
         let version: &[u8] = match self.version {
             Version::Http10 => b" HTTP/1.0\r\n",

@@ -6,7 +6,7 @@ use crate::method::Method;
 /// The version of the protocol in which a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// HTTP/1.0 (RFC 1945): no chunked coding, and no further request unless asked for.
+    /// HTTP/1.0 (RFC 1945): no chunked coding, and no further request on the connection unless requested.
     Http10,
     /// HTTP/1.1 (RFC 9112).
     Http11,
@@ -14,7 +14,7 @@ pub enum Version {
     Http2,
 }
 
-/// A request line whose target has yet to be looked at.
+/// A request line whose target has not been checked yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RequestLine<'h> {
     pub(super) method: Method,
@@ -24,32 +24,32 @@ pub(super) struct RequestLine<'h> {
 
 /// Splits a request line, without its line end, at its first and its last space.
 ///
-/// A space inside the target is found when the target is parsed. RFC 9112 3 would let a recipient split at any white
-/// space; such a parser sees another target in `GET /public HTTP/1.1 /secrets HTTP/1.1`.
+/// A space inside the target is found when the target is parsed. RFC 9112 3 lets a recipient split at any white space;
+/// such a parser sees another target in `GET /public HTTP/1.1 /secrets HTTP/1.1`.
 pub(super) fn parse(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
     let first = line.iter().position(|&byte| byte == b' ').ok_or(Refusal::MalformedHead)?;
     let method = method(&line[..first])?;
     let rest = &line[first + 1..];
-    // Without a second space it is an HTTP/0.9 request, which has no fields and so nobody to authorize.
+    // Without a second space it is an HTTP/0.9 request, which has no fields and so no principal to authorize.
     let last = rest.iter().rposition(|&byte| byte == b' ').ok_or(Refusal::MalformedHead)?;
     Ok(RequestLine { method, target: &rest[..last], version: version(&rest[last + 1..])? })
 }
 
 /// The method of an exact upper-case token.
 ///
-/// CONNECT makes a tunnel past the gate, TRACE echoes credentials, and a method that Console does not know falls
-/// through to whatever its server makes of it.
+/// CONNECT makes a tunnel past the gate, TRACE echoes credentials, and the effect of a method that Console does not
+/// know depends on its server.
 pub(super) fn method(token: &[u8]) -> Result<Method, Refusal> {
     let known = std::str::from_utf8(token).ok().and_then(Method::parse);
     known.ok_or(if is_method(token) { Refusal::UnknownMethod } else { Refusal::MalformedHead })
 }
 
-/// Whether gunicorn would let the application answer a request of this method, with 405.
+/// Whether gunicorn would pass a request with this method to the application, which answers 405.
 fn is_method(token: &[u8]) -> bool {
     (3..=20).contains(&token.len()) && token.iter().all(|&byte| may_be_in_method(byte))
 }
 
-/// A character of a token (RFC 9110 5.6.2) that gunicorn takes in a method: no small letter, no `#`.
+/// A character of a token (RFC 9110 5.6.2) that gunicorn accepts in a method: no lower-case letter, no `#`.
 pub(super) const fn may_be_in_method(byte: u8) -> bool {
     byte.is_ascii_uppercase()
         || byte.is_ascii_digit()

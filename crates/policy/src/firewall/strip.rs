@@ -1,11 +1,10 @@
 //! Header fields that a client may send and Console must not see.
 //!
-//! By each of them some server, framework or middleware learns who the caller is, where the request came from, or which
-//! method or path it really means. Behind the gate, only the gate states these. Names with `_` and other marks are
-//! dropped before this list is asked, so `X_Forwarded_For` is no way around it.
+//! From each of them, some server, framework or middleware learns who the caller is, where the request came from, or
+//! which method or path is really meant. Behind the gate, only the gate states these. Names with `_` and other marks
+//! are dropped before this list is consulted, so `X_Forwarded_For` does not bypass it.
 
-/// Names that are dropped. `x-forwarded-for`, `x-forwarded-proto` and `x-request-id` are read
-/// before they are.
+/// Names that are dropped. `x-forwarded-for`, `x-forwarded-proto` and `x-request-id` are read before they are dropped.
 const NAMES: &[&str] = &[
     // Hop-by-hop (RFC 9110 7.6.1) and connection-specific; Connection and Upgrade are handled where they are parsed.
     "http2-settings",
@@ -37,7 +36,7 @@ const NAMES: &[&str] = &[
     "x-scheme",
     "x-url-scheme",
     "x-vercel-forwarded-for",
-    // The path and the method. CGI names with a hyphen are no CGI variables, but nothing good comes of them either.
+    // The path and the method. CGI names with a hyphen are not CGI variables, but no legitimate use needs them.
     "path-info",
     "script-name",
     "x-method",
@@ -49,7 +48,7 @@ const NAMES: &[&str] = &[
     // Sub-requests and file serving (nginx, Apache, Rack).
     "x-sendfile",
     "x-sendfile-type",
-    // Who the caller is (Kong, Grafana's auth proxy and others).
+    // The caller's identity (Kong, Grafana's auth proxy and others).
     "teleport-jwt-assertion",
     "x-anonymous-consumer",
     "x-auth-email",
@@ -71,11 +70,11 @@ const NAMES: &[&str] = &[
     "x-username",
     // `Proxy` becomes HTTP_PROXY, which HTTP clients inside a CGI-like process obey (CVE-2016-5385, "httpoxy").
     "proxy",
-    // The gate's own.
+    // The gate's own fields.
     "x-request-id",
 ];
 
-/// Beginnings of names that are dropped.
+/// Prefixes of names that are dropped.
 const PREFIXES: &[&str] = &[
     "cf-access-",
     // Client-Cert, Client-Cert-Chain (RFC 9440).
@@ -91,7 +90,7 @@ const PREFIXES: &[&str] = &[
     "ssl-client-",
     "tailscale-",
     "wl-proxy-",
-    // nginx's X-Accel-Redirect and its kin, which belong in responses.
+    // nginx's X-Accel-Redirect and similar fields, which belong in responses.
     "x-accel-",
     "x-amzn-oidc-",
     "x-appengine-",
@@ -107,7 +106,7 @@ const PREFIXES: &[&str] = &[
     "x-consumer-",
     "x-credential-",
     "x-envoy-",
-    // Traefik's certificate of the client, and its fields.
+    // Traefik's client certificate, and its fields.
     "x-forward-tls-client-cert",
     // For, Host, Port, Prefix, Proto, Protocol, Server, Ssl, Uri, User, Email, Groups, Client-Cert.
     "x-forwarded-",
@@ -115,7 +114,7 @@ const PREFIXES: &[&str] = &[
     "x-goog-iap-",
     // X-HTTP-Method, X-HTTP-Method-Override, X-HTTP-Host-Override, X-HTTP-Path-Override, X-HTTP-DestinationURL.
     "x-http-",
-    // Next.js took it for a request of its own and skipped its authorization (CVE-2025-29927).
+    // Next.js took such a request for one of its own and skipped its authorization (CVE-2025-29927).
     "x-middleware-",
     "x-ms-client-principal",
     // X-Original-URL, X-Original-URI, X-Original-Host, X-Original-Method, X-Original-For.
@@ -133,8 +132,8 @@ const PREFIXES: &[&str] = &[
 
 /// The fields that never reach Console as the client sent them.
 ///
-/// Each field of each request is looked up here: both lists are sorted, and the first two bytes of most names begin nothing
-/// in them.
+/// Each field of each request is looked up here: both lists are sorted, and the first two bytes of most names begin no
+/// entry of the lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StripList {
     names: Vec<Box<str>>,
@@ -142,10 +141,11 @@ pub struct StripList {
     beginnings: Beginnings,
 }
 
-/// With which two bytes something in the lists begins.
+/// The pairs of first two bytes of the entries in the lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Beginnings {
-    /// By the first byte, a bit for each second one, without its three highest bits: others may share it.
+    /// Indexed by the first byte: a bit for each second byte without its three highest bits, so several bytes may share
+    /// a bit.
     second: Box<[u32; 256]>,
 }
 
@@ -179,7 +179,7 @@ impl Default for StripList {
 }
 
 impl StripList {
-    /// The built-in list and `further` names, in any letter case: those of headers that a deployment trusts.
+    /// The built-in list and `further` names, in any letter case: the headers that a deployment trusts.
     pub fn with(further: impl IntoIterator<Item = impl AsRef<str>>) -> StripList {
         let further = further.into_iter().map(|name| name.as_ref().to_ascii_lowercase().into());
         let mut names: Vec<Box<str>> = NAMES.iter().map(|name| Box::from(*name)).chain(further).collect();
@@ -191,13 +191,13 @@ impl StripList {
         StripList { names, prefixes, beginnings }
     }
 
-    /// Whether a field of this lower-case name is dropped.
+    /// Whether a field with this lower-case name is dropped.
     pub fn strips(&self, name: impl AsRef<[u8]>) -> bool {
         let name = name.as_ref();
         if !self.beginnings.may_have(name) {
             return false;
         }
-        // No prefix begins with another one, so of all that sort before the name only the last can be the name's beginning.
+        // No prefix begins with another one, so of all that sort before the name, only the last can be its beginning.
         let before = self.prefixes.partition_point(|prefix| prefix.as_bytes() <= name);
         let has_prefix =
             before.checked_sub(1).is_some_and(|last| name.starts_with(self.prefixes[last].as_bytes()));

@@ -1,12 +1,12 @@
 //! The request target: matched by the path that Console will see, forwarded as the client wrote it.
 //!
-//! The gate matches a route on the decoded path, and Console (gunicorn, then Werkzeug) decodes the bytes that are
-//! forwarded. Both must arrive at the same path. A WSGI server decodes each escape once, whatever its case, before
-//! anything looks at segments: `/a%2Fb` is `/a/b`, and `%252F` is the text `%2F`. So the gate decodes in the same way,
-//! and all its checks are made on the decoded path: an escape hides nothing. What could still be read in two ways is
-//! refused: empty and dot segments, malformed escapes, control characters, bytes that are no UTF-8.
+//! The gate matches a route on the decoded path, and Console (gunicorn, then Werkzeug) decodes the forwarded bytes.
+//! Both must arrive at the same path. A WSGI server decodes each escape once, whatever its case, before anything looks
+//! at segments: `/a%2Fb` is `/a/b`, and `%252F` is the text `%2F`. So the gate decodes in the same way, and makes all
+//! its checks on the decoded path: an escape hides nothing. Anything that could still be read in two ways is refused:
+//! empty and dot segments, malformed escapes, control characters, bytes that are not UTF-8.
 //!
-//! The query is not matched on. There everything passes that a request line can hold, a `%` without digits too.
+//! The query is not matched on. Everything that a request line can contain passes there, even a `%` without digits.
 
 mod path;
 
@@ -19,38 +19,38 @@ use std::ops::Range;
 pub struct RequestTarget {
     raw: String,
     path_length: usize,
-    /// The decoded path, where it differs from the raw one.
+    /// The decoded path, if it differs from the raw one.
     decoded: Option<String>,
 }
 
 impl RequestTarget {
-    /// The bytes that go upstream: path and query as the client wrote them, all of them in 0x21-0x7E, no `#`.
+    /// The bytes that go upstream: path and query as the client wrote them, all in 0x21-0x7E, no `#`.
     pub fn raw(&self) -> &str {
         &self.raw
     }
 
-    /// The path as it is in [`RequestTarget::raw`], escapes included.
+    /// The path as in [`RequestTarget::raw`], including escapes.
     pub fn path_raw(&self) -> &str {
         &self.raw[..self.path_length]
     }
 
-    /// The decoded path, on which routes are matched: `PATH_INFO`, as text. It holds no control character and no empty or
-    /// dot segment. It may hold `%`, `?` and `#`, which the client has escaped: it must not be decoded again.
+    /// The decoded path, on which routes are matched: `PATH_INFO`, as text. It contains no control character and no
+    /// empty or dot segment. It may contain `%`, `?` and `#` that the client escaped: it must not be decoded again.
     pub fn path(&self) -> &str {
         self.decoded.as_deref().unwrap_or_else(|| self.path_raw())
     }
 
-    /// What follows the first `?`, not decoded; `Some("")` for a `?` that nothing follows.
+    /// The part after the first `?`, not decoded; `Some("")` for a `?` at the end.
     pub fn query(&self) -> Option<&str> {
         self.raw[self.path_length..].strip_prefix('?')
     }
 
-    /// Whether this is the `*` of `OPTIONS *` (RFC 9112 3.2.4), which names the server and no route.
+    /// Whether this is the `*` of `OPTIONS *` (RFC 9112 3.2.4), which names the server and not a route.
     pub fn is_asterisk(&self) -> bool {
         self.raw == "*"
     }
 
-    /// Parses a target, and says which bytes of it are the authority when it came in absolute form.
+    /// Parses a target, and returns the authority if the target is in absolute form.
     ///
     /// The caller must compare that authority with the configured hosts and the Host field.
     pub(super) fn parse(method: Method, target: &[u8]) -> Result<(RequestTarget, Option<&[u8]>), Refusal> {
@@ -69,7 +69,7 @@ impl RequestTarget {
     }
 }
 
-/// Where the authority, if any, and the origin form lie in a target.
+/// The places of the authority, if any, and the origin form in a target.
 ///
 /// `x:/secrets?://` is the attack: a lenient parser sees a scheme and the path `/`, another one serves `/secrets`. So
 /// an absolute form is `http://` or `https://`, an authority, and a path that begins with `/`; `http://host?query`,
@@ -94,11 +94,11 @@ fn split_origin_form(target: &[u8]) -> Result<(Option<Range<usize>>, Range<usize
     }
 }
 
-/// Whether a byte may be unescaped in a target: every visible character of ASCII but `#`.
+/// Whether a byte may be unescaped in a target: every visible ASCII character except `#`.
 ///
-/// More than RFC 3986 3.3 allows: browsers leave `[`, `]` and `|` as they are, and WSGI servers keep them. `#` and what
-/// follows never goes over the wire, yet gunicorn cuts it off where another parser keeps it. Of a byte beyond ASCII, one
-/// gunicorn makes two characters and another refuses the request.
+/// More than RFC 3986 3.3 allows: browsers leave `[`, `]` and `|` as they are, and WSGI servers keep them. `#` and the
+/// text after it never go over the wire, yet gunicorn cuts them off where another parser keeps them. From a byte beyond
+/// ASCII, one gunicorn makes two characters and another refuses the request.
 const fn may_stand_raw(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e) && byte != b'#'
 }

@@ -5,8 +5,8 @@
 //! before the last `.`; the payload is [tagged JSON](super::tagged_json), compressed with zlib when it
 //! begins with a `.` of its own.
 //!
-//! The gate takes exactly the spellings that Flask takes. Where Flask answers 500 (a valid signature over a
-//! payload that cannot be read), the gate says: nobody.
+//! The gate accepts exactly the spellings that Flask accepts. Where Flask answers 500 (a valid signature over an
+//! unreadable payload), the gate treats the caller as not logged in.
 
 use std::fmt;
 use std::io::Read;
@@ -29,7 +29,7 @@ use crate::hex;
 /// `SecureCookieSessionInterface.salt`.
 const SALT: &[u8] = b"cookie-session";
 
-/// `SECRET_KEY` and `SECRET_KEY_FALLBACKS`, keyed for session cookies. Never printed.
+/// `SECRET_KEY` and `SECRET_KEY_FALLBACKS`, prepared for session cookies. Never printed.
 pub struct SigningKeys(Keys);
 
 impl SigningKeys {
@@ -37,7 +37,7 @@ impl SigningKeys {
     /// secret that is text is given as its UTF-8 bytes.
     ///
     /// # Errors
-    /// An empty secret or fallback: with it anyone could sign a session.
+    /// An empty secret or fallback: with it, anyone could sign a session.
     pub fn new<S: AsRef<[u8]>>(
         secret: &[u8],
         fallbacks: impl IntoIterator<Item = S>,
@@ -47,9 +47,9 @@ impl SigningKeys {
         Keys::new(&signing, secret, fallbacks).map(SigningKeys)
     }
 
-    /// Writes a cookie that Flask accepts (`URLSafeTimedSerializer.dumps`), signed with the newest key.
-    /// `payload` is written unchanged: the caller adds the tags. `issued_at` counts in whole seconds, and as
-    /// 1970 if it is earlier.
+    /// Writes a cookie that Flask accepts (`URLSafeTimedSerializer.dumps`), signed with the newest key. `payload` is
+    /// written unchanged: the caller adds the tags. `issued_at` is cut to whole seconds; earlier than 1970 counts as
+    /// 1970.
     pub fn sign(&self, payload: &serde_json::Value, issued_at: DateTime<Utc>) -> String {
         let json = payload.to_string();
         let mut compressed = Vec::new();
@@ -78,26 +78,26 @@ impl fmt::Debug for SigningKeys {
     }
 }
 
-/// The bounds within which a cookie is believed.
+/// The limits within which a cookie is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CookieLimits {
     /// How old a cookie may be, in whole seconds: Flask's `PERMANENT_SESSION_LIFETIME`, which it applies to
     /// every session, permanent or not.
     pub max_age: Duration,
-    /// How far a timestamp may lie in the future, in whole seconds, where Console's clock and the gate's
-    /// differ. Flask itself allows nothing.
+    /// How far a timestamp may lie in the future, in whole seconds, if Console's clock and the gate's differ. Flask
+    /// itself allows nothing.
     pub future_skew: Duration,
-    /// The longest cookie value that is looked at.
+    /// The longest cookie value that is examined.
     pub max_cookie_bytes: usize,
     /// The largest payload, after decompression: two kilobytes of cookie can inflate to two megabytes.
     pub max_payload_bytes: usize,
-    /// How deep the payload's arrays and objects may nest; a tag is a level of its own.
+    /// How deeply the payload's arrays and objects may nest; each tag counts as a level.
     pub max_depth: usize,
 }
 
 impl Default for CookieLimits {
-    /// Flask's own lifetime (31 days, no skew), the longest cookie that browsers keep (RFC 6265bis section
-    /// 5.6), and payloads far beyond those that a session is meant for.
+    /// Flask's own lifetime (31 days, no skew), the longest cookie that browsers keep (RFC 6265bis section 5.6), and
+    /// payloads far larger than a session is meant to have.
     fn default() -> CookieLimits {
         CookieLimits {
             max_age: Duration::from_secs(31 * 24 * 60 * 60),
@@ -126,23 +126,22 @@ pub struct SessionIdField {
 }
 
 impl SessionIdField {
-    /// The session as Console's table calls it; `None` where it holds no id.
+    /// The session's id as Console's table stores it; `None` where the session contains no id.
     pub fn of(&self, session: &VerifiedSession) -> Option<String> {
         let id = session.field_as_id(&self.key)?;
         Some(if self.is_hashed { hex::lower(Sha256::digest(id.as_bytes())) } else { id })
     }
 }
 
-/// A session that Console signed, unexpired at the time it was verified for.
+/// A session that Console signed and that had not expired at the time of verification.
 pub struct VerifiedSession {
-    /// What the session holds; an object, unless something other than Flask wrote it.
+    /// The content of the session; an object, unless something other than Flask wrote it.
     pub payload: Value,
     /// When the cookie was signed, in whole seconds.
     pub issued_at: DateTime<Utc>,
-    /// SHA-256 over the timestamp and the decoded payload: the key for caches and revocations. The cookie's
-    /// own bytes must not be that key: its last base64 character, its padding and its alphabet can be
-    /// changed by anyone without breaking the signature, and a revoked session would live on under another
-    /// spelling.
+    /// SHA-256 over the timestamp and the decoded payload: the key for caches and revocations. The cookie's own bytes
+    /// must not be that key: anyone can change its last base64 character, its padding and its alphabet without breaking
+    /// the signature, and a revoked session would live on under another spelling.
     pub digest: [u8; 32],
 }
 
@@ -159,14 +158,14 @@ impl VerifiedSession {
 }
 
 impl fmt::Debug for VerifiedSession {
-    /// Leaves the payload out: it is personal data, and this lands in logs.
+    /// Leaves the payload out: it is personal data, and this output goes to logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedSession").field("issued_at", &self.issued_at).finish_non_exhaustive()
     }
 }
 
 impl CookieVerifier {
-    /// A verifier that believes cookies signed with `keys`, within `limits`.
+    /// A verifier that accepts cookies signed with `keys`, within `limits`.
     pub fn new(keys: SigningKeys, limits: CookieLimits) -> CookieVerifier {
         CookieVerifier { keys, limits }
     }
@@ -176,12 +175,11 @@ impl CookieVerifier {
         self.keys.sign(payload, issued_at)
     }
 
-    /// Verifies the value of a session cookie, as the header has it, without quotes
-    /// (`URLSafeTimedSerializer.loads`). Nothing but the signature is looked at before the signature has
-    /// been verified.
+    /// Verifies the value of a session cookie, as it is in the header, without quotes (`URLSafeTimedSerializer.loads`).
+    /// Nothing but the signature is examined before the signature has been verified.
     ///
     /// # Errors
-    /// Whatever the reason, the cookie identifies nobody.
+    /// For every error, the cookie identifies no admin.
     pub fn verify(&self, cookie: &str, now: DateTime<Utc>) -> Result<VerifiedSession, CookieError> {
         if cookie.len() > self.limits.max_cookie_bytes {
             return Err(CookieError::TooLong { bytes: cookie.len(), limit: self.limits.max_cookie_bytes });
@@ -200,7 +198,8 @@ impl CookieVerifier {
         })
     }
 
-    /// Whether a cookie that was signed at `issued_at` is believed now, as [`CookieVerifier::verify`] asks of each.
+    /// Whether a cookie that was signed at `issued_at` is accepted now. [`CookieVerifier::verify`] checks this for each
+    /// cookie.
     ///
     /// # Errors
     /// It has expired, or lies in the future.

@@ -1,7 +1,7 @@
-//! What itsdangerous signs, verified without Python: keys, signatures, timestamps and encoded payloads.
+//! Values signed by itsdangerous, verified without Python: keys, signatures, timestamps and encoded payloads.
 //!
-//! Flask's cookie, Flask-Session's signed ids, and Django's session data are all made of these parts. Nothing of a value
-//! is looked at before its signature has been verified.
+//! Flask's cookie, Flask-Session's signed ids, and Django's session data are all made of these parts. No part of a
+//! value is examined before its signature has been verified.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,10 +27,10 @@ pub enum DigestMethod {
     Sha512,
 }
 
-/// How the signing key is made of the secret and the salt: `key_derivation` of a `Signer`.
+/// How the signing key is derived from the secret and the salt: `key_derivation` of a `Signer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyDerivation {
-    /// The hash of salt, `signer` and secret: the default of itsdangerous, and what Django does.
+    /// The hash of salt, `signer` and secret: the default of itsdangerous, and Django's method.
     DjangoConcat,
     /// The hash of salt and secret.
     Concat,
@@ -56,7 +56,7 @@ pub struct Keys {
     fallbacks: Vec<Keyed>,
 }
 
-/// Why a set of secrets is no set of signing keys.
+/// Why a set of secrets is not a valid set of signing keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SigningKeysError {
     #[error("the secret key is empty")]
@@ -69,7 +69,7 @@ impl Keys {
     /// Derives the signing keys. A secret that is text is given as its UTF-8 bytes.
     ///
     /// # Errors
-    /// An empty secret or fallback: with it anyone could sign a session.
+    /// An empty secret or fallback: with it, anyone could sign a session.
     pub fn new<S: AsRef<[u8]>>(
         signing: &Signing,
         secret: &[u8],
@@ -89,8 +89,8 @@ impl Keys {
         self.newest.mac(signed)
     }
 
-    /// Whether `signature`, as `spell` writes it, is that of `signed` under any key. Every key is tried, each in constant
-    /// time, so that the duration shows a forger neither how much of a guess was right nor which key was near.
+    /// Whether `signature`, as `spell` writes it, is that of `signed` under any key. Every key is tried, each in
+    /// constant time, so that the duration reveals neither how much of a guess was right nor which key was near.
     pub(super) fn accept_as(
         &self,
         signed: &str,
@@ -104,7 +104,7 @@ impl Keys {
         accepted.into()
     }
 
-    /// `Signer.unsign`: what precedes the last `.`, if what follows it is its signature.
+    /// `Signer.unsign`: the part before the last `.`, if the part after it is its signature.
     pub(super) fn unsign<'v>(&self, value: &'v str) -> Result<&'v str, CookieError> {
         let (signed, signature) = value.rsplit_once('.').ok_or(CookieError::MissingPart)?;
         let signature = decode_part(signature).ok_or(CookieError::BadSignature)?;
@@ -115,7 +115,7 @@ impl Keys {
         }
     }
 
-    /// How many there are, for `Debug`.
+    /// The number of keys, for `Debug`.
     pub(super) fn count(&self) -> usize {
         1 + self.fallbacks.len()
     }
@@ -124,8 +124,8 @@ impl Keys {
 impl Drop for Keys {
     fn drop(&mut self) {
         for key in std::iter::once(&mut self.newest).chain(&mut self.fallbacks) {
-            // The hash states can be overwritten only as a whole, by the state of a key that is no secret.
-            // The black box keeps the store from being removed as dead.
+            // The hash states can be overwritten only as a whole, by the state of a key that is not secret. The black
+            // box keeps the compiler from removing the store as dead.
             *key = Keyed::new(key.digest(), &[]);
             std::hint::black_box(&*key);
         }
@@ -200,7 +200,7 @@ fn hash(digest: DigestMethod, parts: &[&[u8]]) -> Vec<u8> {
     }
 }
 
-/// Why a cookie proves nothing. Holds no byte of the cookie.
+/// Why a cookie is not valid. Contains no byte of the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CookieError {
     #[error("the cookie has {bytes} bytes, more than {limit}")]
@@ -249,7 +249,7 @@ impl CookieError {
     }
 }
 
-/// `TimestampSigner.unsign`: an age of exactly the limit is still good, a negative one is not.
+/// `TimestampSigner.unsign`: an age of exactly the limit is still valid; a negative one is not.
 pub(super) fn check_age(
     issued_at: DateTime<Utc>,
     now: DateTime<Utc>,
@@ -277,10 +277,9 @@ pub(super) fn decode_payload(payload: &str, limit: usize) -> Result<Vec<u8>, Coo
     if json.len() > limit { Err(CookieError::PayloadTooLarge { limit }) } else { Ok(json) }
 }
 
-/// `itsdangerous.encoding.base64_decode`: the padding that the length calls for is added, whatever is there
-/// already.
+/// `itsdangerous.encoding.base64_decode`: adds the padding that the length calls for, even if there is padding already.
 pub(super) fn decode_part(part: &str) -> Option<Vec<u8>> {
-    // Characters outside ASCII count with their UTF-8 bytes, as the cookie was encoded before it was split.
+    // Characters outside ASCII count as their UTF-8 bytes, as the cookie was encoded before it was split.
     decode_base64(part.as_bytes(), &URL_SAFE, part.len().wrapping_neg() % 4)
 }
 
@@ -292,8 +291,8 @@ pub(super) fn read_timestamp(part: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(i64::try_from(u64::from_be_bytes(bytes)).ok()?, 0)
 }
 
-/// Python's `zlib.decompress`: one complete stream, and anything that follows it is ignored. Stops as
-/// soon as the output has passed `limit`, so that a small cookie cannot take much memory or time.
+/// Python's `zlib.decompress`: one complete stream; anything after it is ignored. Stops as soon as the output exceeds
+/// `limit`, so that a small cookie cannot take much memory or time.
 fn inflate(compressed: &[u8], limit: usize) -> Result<Vec<u8>, CookieError> {
     let mut inflater = Decompress::new(true);
     let mut inflated = Vec::with_capacity(compressed.len().saturating_mul(4).min(limit));
@@ -312,8 +311,8 @@ fn inflate(compressed: &[u8], limit: usize) -> Result<Vec<u8>, CookieError> {
         if status == Status::StreamEnd {
             return Ok(inflated);
         }
-        // Room was left and nothing came, so the input has run out before the stream ended. That room was left alone says
-        // nothing: what the decompressor holds back of its window comes in a call of its own.
+        // There was room and no output, so the input ended before the stream did. Remaining room alone proves nothing:
+        // the decompressor returns the data that it holds back in its window only on a later call.
         if inflated.len() == before && inflated.len() < inflated.capacity() {
             return Err(CookieError::BadCompression);
         }

@@ -1,7 +1,7 @@
-//! Machine tokens. The gate's own are `cgm_` and 43 characters of base64url, 256 random bits; Console's, which are enrolled
-//! by their hash, have any form. Only the SHA-256 is ever stored.
+//! Machine tokens. The gate's own tokens are `cgm_` and 43 characters of base64url, 256 random bits. Console's tokens,
+//! which are enrolled by their hash, can have any form. Only the SHA-256 is ever stored.
 //!
-//! A plain hash is enough, because nobody can search 256 random bits; a slow hash would only slow the gate down.
+//! A plain hash is enough, because 256 random bits cannot be searched; a slow hash would only slow the gate down.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 const PREFIX: &str = "cgm_";
-/// As many random bytes make a token.
+/// The number of random bytes in a token.
 pub const RANDOM_BYTES: usize = 32;
 
 /// The SHA-256 of a machine token.
@@ -19,7 +19,7 @@ pub const RANDOM_BYTES: usize = 32;
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    /// Hashes a presented token. Whether it exists is for the store to say.
+    /// Hashes a presented token. The store decides whether it exists.
     pub fn of(token: &str) -> Self {
         TokenDigest(Sha256::digest(token.as_bytes()).into())
     }
@@ -48,24 +48,24 @@ impl TokenDigest {
 
 impl fmt::Debug for TokenDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Eight digits distinguish two tokens in a log and are of no use to anyone else.
+        // Eight digits distinguish two tokens in a log and are useless for anything else.
         write!(f, "TokenDigest({}...)", &self.to_hex()[..8])
     }
 }
 
-/// The token of these random bytes. It is wiped when dropped.
+/// The token made of these random bytes. It is wiped when dropped.
 pub fn of_random(bytes: &[u8; RANDOM_BYTES]) -> Zeroizing<String> {
     Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 /// The digest of the token that an `Authorization` value presents; `None` for any other scheme.
 ///
-/// A token of Console's can be enrolled by its hash, so a token of any form may be somebody's.
+/// Console's tokens can be enrolled by their hash, so a token of any form may be valid.
 pub fn presented(authorization: &str) -> Option<TokenDigest> {
     bearer(authorization).map(TokenDigest::of)
 }
 
-/// The token of an `Authorization: Bearer` value (RFC 6750 2.1); `None` for any other scheme or an odd token.
+/// The token of an `Authorization: Bearer` value (RFC 6750 2.1); `None` for any other scheme or a malformed token.
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let well_formed = !token.is_empty()

@@ -1,8 +1,8 @@
 //! MessagePack, as Flask-Session writes sessions (`msgspec.msgpack`).
 //!
-//! Read as msgspec reads it: a whole value and nothing behind it, text that is UTF-8, of duplicate keys the last. Keys
-//! that are not text are passed over, with their values: no setting can name one. Bounded in depth, and what is announced
-//! is read only as far as there are bytes.
+//! Reads as msgspec does: exactly one value with nothing after it, text in UTF-8, the last of duplicate keys. Keys that
+//! are not text are skipped with their values, because no setting can name one. Depth is bounded, and an announced
+//! length is read only as far as there are bytes.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::tagged_json::Value;
 
-/// Why a payload is not MessagePack. Holds no byte of it.
+/// Why a payload is not MessagePack. Contains no byte of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum MsgpackError {
     #[error("the payload is not valid MessagePack at byte {offset}")]
@@ -22,7 +22,7 @@ pub enum MsgpackError {
 /// Reads a payload in which arrays and maps nest at most `max_depth` levels.
 ///
 /// # Errors
-/// It is not one whole value, or nests deeper.
+/// It is not exactly one value, or nests deeper.
 pub fn parse(payload: &[u8], max_depth: usize) -> Result<Value, MsgpackError> {
     let mut reader = Reader { bytes: payload, offset: 0, max_depth };
     let value = reader.value(0)?;
@@ -79,7 +79,7 @@ impl Reader<'_> {
                 let length = self.length(1 << (head - 0xc4))?;
                 Ok(Value::Bytes(self.take(length)?.to_vec()))
             }
-            // Extensions, of which one is a time. None of them is an id.
+            // Extensions, one of which is a time. None of them is an id.
             0xc7..=0xc9 => {
                 let length = self.length(1 << (head - 0xc7))?;
                 self.extension(length)
@@ -120,7 +120,7 @@ impl Reader<'_> {
     }
 
     fn extension(&mut self, length: usize) -> Result<Value, MsgpackError> {
-        // A byte that says which extension it is precedes its data.
+        // A byte with the type of the extension precedes its data.
         self.take(1)?;
         Ok(Value::Bytes(self.take(length)?.to_vec()))
     }
@@ -135,7 +135,7 @@ impl Reader<'_> {
 
     fn list(&mut self, length: usize, depth: usize) -> Result<Value, MsgpackError> {
         let depth = self.enter(depth)?;
-        // Grows as items are read: a length of four billion is five bytes.
+        // Grows as items are read: a length of four billion takes only five bytes to announce.
         let mut items = Vec::new();
         for _ in 0..length {
             items.push(self.value(depth)?);

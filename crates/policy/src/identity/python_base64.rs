@@ -1,6 +1,6 @@
-//! Base64 as Python decodes it: Flask takes spellings of a cookie that a strict decoder would refuse.
+//! Base64 as Python decodes it: Flask accepts spellings of a cookie that a strict decoder would refuse.
 
-/// For each byte the six bits that it encodes, or [`NOT_IN_ALPHABET`].
+/// For each byte, the six bits that it encodes, or [`NOT_IN_ALPHABET`].
 pub(super) type Base64Alphabet = [u8; 256];
 
 const NOT_IN_ALPHABET: u8 = 0xff;
@@ -8,8 +8,7 @@ const NOT_IN_ALPHABET: u8 = 0xff;
 /// RFC 4648 section 4.
 pub(super) const STANDARD: Base64Alphabet = base64_alphabet(false);
 
-/// RFC 4648 section 5 and section 4 at once: `urlsafe_b64decode` translates the former and leaves the latter
-/// alone.
+/// RFC 4648 section 5 and section 4 at once: `urlsafe_b64decode` translates the former and leaves the latter unchanged.
 pub(super) const URL_SAFE: Base64Alphabet = base64_alphabet(true);
 
 const fn base64_alphabet(url_safe: bool) -> Base64Alphabet {
@@ -27,11 +26,10 @@ const fn base64_alphabet(url_safe: bool) -> Base64Alphabet {
     alphabet
 }
 
-/// Decodes base64 as CPython's `binascii.a2b_base64` does in its lenient mode, with `padding_behind` more
-/// `=` than `spelling` has: bytes outside the alphabet are passed over, and decoding ends at the padding
-/// that completes a group.
+/// Decodes base64 as CPython's `binascii.a2b_base64` does in its lenient mode, with `padding_behind` more `=` than
+/// `spelling` has: bytes outside the alphabet are skipped, and decoding ends at the padding that completes a group.
 ///
-/// `None` where Python raises `binascii.Error`: the last group has no padding, or one character only.
+/// `None` where Python raises `binascii.Error`: the last group has no padding, or only one character.
 pub(super) fn decode_base64(
     spelling: &[u8],
     alphabet: &Base64Alphabet,

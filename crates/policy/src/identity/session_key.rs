@@ -1,11 +1,13 @@
-//! Sessions that the cookie only names: a token, plain or signed by itsdangerous, whose row is in Console's database.
+//! Sessions that the cookie only names: the cookie holds a token, plain or signed by itsdangerous, and the row of the
+//! token is in Console's database.
 //!
 //! ```text
-//! cookie --signature, age--> token --form--> what the sessions SELECT is asked with: the token or its SHA-256,
+//! cookie --signature, age--> token --form--> parameter of the sessions SELECT: the token or its SHA-256,
 //!                                            behind Console's prefix
 //! ```
 //!
-//! A cookie that fails here costs no look at the database. What passes is still only a claim: the row says whose it is.
+//! A cookie that fails here costs no database query. A cookie that passes is still only a claim: the row states which
+//! admin it belongs to.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -24,12 +26,12 @@ use crate::ids::SessionId;
 
 /// The longest cookie that browsers keep (RFC 6265bis section 5.6).
 const MAX_COOKIE_BYTES: usize = 4096;
-/// The lengths that a token may have. Django takes none that is shorter.
+/// The allowed lengths of a token. Django accepts none that is shorter.
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 8..=512;
 /// Digits of the SHA-256 that name a session in records.
 const SHOWN_DIGITS: usize = 16;
 
-/// Which class of itsdangerous has signed the token.
+/// The class of itsdangerous that signed the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignerClass {
     Signer,
@@ -39,7 +41,7 @@ pub enum SignerClass {
 }
 
 impl SignerClass {
-    /// Whether the cookie says when it was signed.
+    /// Whether the cookie states when it was signed.
     pub const fn is_timed(self) -> bool {
         matches!(self, SignerClass::TimestampSigner | SignerClass::UrlSafeTimedSerializer)
     }
@@ -64,7 +66,7 @@ pub enum TokenForm {
     },
 }
 
-/// What Console's table has of a token.
+/// How Console's table stores a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
     /// The token.
@@ -78,18 +80,18 @@ pub enum Lookup {
 pub struct TokenVerifier {
     pub form: TokenForm,
     pub lookup: Lookup,
-    /// What Console writes before the token or its digest.
+    /// The prefix that Console puts before the token or its digest.
     pub key_prefix: String,
-    /// What reads whose session it is, where Console's table has that in a payload only.
+    /// Reads the session's admin, if Console's table stores that only in a payload.
     pub payload: Option<Arc<PayloadReader>>,
 }
 
 impl TokenVerifier {
-    /// Verifies the value of a session cookie, as the header has it. Only the signature is looked at before it has
-    /// been verified.
+    /// Verifies the value of a session cookie, as it is in the header. Nothing but the signature is examined before it
+    /// has been verified.
     ///
     /// # Errors
-    /// Whatever the reason, the cookie identifies nobody, and nothing has to be looked up.
+    /// For every error: the cookie identifies no admin, and there is nothing to look up.
     pub fn verify(&self, cookie: &str, now: DateTime<Utc>) -> Result<SessionKey, CookieError> {
         if cookie.len() > MAX_COOKIE_BYTES {
             return Err(CookieError::TooLong { bytes: cookie.len(), limit: MAX_COOKIE_BYTES });
@@ -101,7 +103,7 @@ impl TokenVerifier {
                 unsign(cookie, keys, *class, ages, now)?
             }
         });
-        // Anybody can send anything as often as they like: what no token looks like is not worth a look at the database.
+        // Anyone can send anything, as often as they like: input that cannot be a token is not worth a database query.
         if !TOKEN_BYTES.contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(CookieError::MalformedToken);
         }
@@ -143,9 +145,10 @@ fn unsign(
     }
 }
 
-/// What a session is looked up by: a credential, because its holder has the session.
+/// The lookup key of a session. It is a credential, because its holder has the session.
 ///
-/// Two are equal if their digests are, so a cache can keep one [without the credential](SessionKey::without_credential).
+/// Two keys are equal if their digests are, so a cache can keep one [without the
+/// credential](SessionKey::without_credential).
 #[derive(Clone)]
 pub struct SessionKey {
     credential: Option<Arc<Credential>>,
@@ -159,27 +162,27 @@ struct Credential {
 }
 
 impl SessionKey {
-    /// What the sessions SELECT is asked with; `None` once the credential is gone.
+    /// The parameter for the sessions SELECT; `None` once the credential has been removed.
     pub fn expose(&self) -> Option<&str> {
         self.credential.as_ref().map(|credential| credential.key.as_str())
     }
 
-    /// What reads whose session it is, where its row has a payload instead of the admin's id.
+    /// Reads the session's admin, if its row has a payload instead of the admin's id.
     pub fn payload(&self) -> Option<&PayloadReader> {
         self.credential.as_ref()?.payload.as_deref()
     }
 
-    /// The same key for a cache, which needs no credential to find it again.
+    /// The same key for a cache, which can find the entry again without the credential.
     #[must_use]
     pub fn without_credential(&self) -> SessionKey {
         SessionKey { credential: None, digest: self.digest }
     }
 
-    /// How records and assertions name the session whose row has the id `id`: by that id, unless it gives the credential
-    /// away. Then, and where there is no id, by the first digits of the key's SHA-256.
+    /// How records and assertions name the session whose row has the id `id`: by that id, unless it reveals the
+    /// credential. In that case, and without an id, by the first digits of the key's SHA-256.
     pub fn shown_id(&self, id: Option<&str>) -> SessionId {
         let gives_away = |id: &&str| {
-            // Without the credential nothing can be compared with it.
+            // Without the credential there is nothing to compare the id with.
             self.credential.as_ref().is_none_or(|credential| {
                 let Credential { token, key, .. } = &**credential;
                 id.contains(token.as_str()) || id.contains(key.as_str())
@@ -207,7 +210,7 @@ impl Hash for SessionKey {
 }
 
 impl fmt::Debug for SessionKey {
-    /// Eight digits distinguish two keys in a log and are of no use to anyone else.
+    /// Eight digits distinguish two keys in a log and are useless for anything else.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionKey({}...)", &hex::lower(self.digest)[..8])
     }

@@ -1,6 +1,7 @@
-//! What Console keeps of a session in its database: whose it is, read from JSON, MessagePack or Django's signed form.
+//! The part of a session that Console keeps in its database: the admin, read from JSON, MessagePack or Django's signed
+//! form.
 //!
-//! Never unpickled, because unpickling runs a program. A payload that cannot be read identifies nobody.
+//! Payloads are never unpickled, because unpickling runs a program. An unreadable payload identifies no admin.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,12 +12,12 @@ use super::msgpack::{self, MsgpackError};
 use super::tagged_json::{TaggedJsonError, Value};
 use crate::ids::AdminId;
 
-/// The largest payload that is read, as it is stored and after decompression.
+/// The largest payload that is read, both as stored and after decompression.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
-/// How deep arrays and objects may nest.
+/// How deeply arrays and objects may nest.
 const MAX_DEPTH: usize = 32;
 
-/// How a payload is written.
+/// The format of a payload.
 #[derive(Debug)]
 pub enum PayloadFormat {
     /// JSON, as Python reads it.
@@ -27,7 +28,7 @@ pub enum PayloadFormat {
     Django(Keys),
 }
 
-/// Reads whose session a payload is.
+/// Reads the admin of a session from its payload.
 #[derive(Debug)]
 pub struct PayloadReader {
     pub format: PayloadFormat,
@@ -35,7 +36,7 @@ pub struct PayloadReader {
     pub admin_id_key: String,
 }
 
-/// Why a payload cannot be read. Holds no byte of it.
+/// Why a payload cannot be read. Contains no byte of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PayloadError {
     #[error("the payload has more than {MAX_PAYLOAD_BYTES} bytes")]
@@ -69,10 +70,10 @@ impl PayloadError {
 }
 
 impl PayloadReader {
-    /// The admin whose session this is; `None` for a session in which nobody is logged in.
+    /// The session's admin; `None` for a session without a login.
     ///
     /// # Errors
-    /// The payload cannot be read. The session then identifies nobody.
+    /// The payload cannot be read. Such a session identifies no admin.
     pub fn admin_id(&self, payload: &[u8]) -> Result<Option<AdminId>, PayloadError> {
         if payload.len() > MAX_PAYLOAD_BYTES {
             return Err(PayloadError::TooLarge);
@@ -95,7 +96,7 @@ fn text(payload: &[u8]) -> Result<&str, PayloadError> {
     std::str::from_utf8(payload).map_err(|_| PayloadError::NotText)
 }
 
-/// `TimestampSigner.unsign_object`, without an age: Django gives sessions none, `expire_date` is their end.
+/// `TimestampSigner.unsign_object`, without a maximum age: Django sets none for sessions; they end at `expire_date`.
 fn django_unsign(data: &str, keys: &Keys) -> Result<Vec<u8>, PayloadError> {
     let (signed, signature) = data.rsplit_once(':').ok_or(PayloadError::MissingPart)?;
     // Django compares the spelled signatures, not the bytes that they encode.

@@ -7,8 +7,8 @@
 //! reader saw another user id than Console's in the same bytes would let in the wrong person, so the dialect
 //! is implemented here rather than approximated.
 //!
-//! Stricter than Flask, on purpose: tags over values that Flask itself never writes, keys with unpaired
-//! surrogates, and nesting beyond a bound are errors. Such a session belongs to nobody.
+//! Stricter than Flask, on purpose: tags over values that Flask itself never writes, keys with unpaired surrogates, and
+//! nesting beyond a bound are errors. Such a session does not identify an admin.
 
 use std::collections::BTreeMap;
 
@@ -45,12 +45,12 @@ pub enum Value {
     Markup(String),
     /// Tag ` u`, most significant byte first.
     Uuid(u128),
-    /// Tag ` d`. Text that is no date at all is `Null` instead, as Werkzeug's `parse_date` makes it `None`.
+    /// Tag ` d`. Text that is not a date at all is `Null` instead, as Werkzeug's `parse_date` makes it `None`.
     Time(DateTime<Utc>),
     Object(BTreeMap<String, Value>),
 }
 
-/// Why a payload is not tagged JSON. Holds no byte of it.
+/// Why a payload is not tagged JSON. Contains no byte of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TaggedJsonError {
     #[error("the payload is not UTF-8")]
@@ -64,8 +64,7 @@ pub enum TaggedJsonError {
 }
 
 impl Value {
-    /// Reads a payload in which arrays and objects nest at most `max_depth` levels; a tag is a level of its
-    /// own.
+    /// Reads a payload in which arrays and objects nest at most `max_depth` levels; each tag counts as a level.
     pub fn parse(payload: &[u8], max_depth: usize) -> Result<Value, TaggedJsonError> {
         let text = std::str::from_utf8(payload).map_err(|_| TaggedJsonError::NotUtf8)?;
         Value::read(text, max_depth, true)
@@ -92,15 +91,14 @@ impl Value {
         }
     }
 
-    /// The id in field `key`; see [`Value::as_id`]. An id with U+0000 is dropped: Postgres can store no such id, and
-    /// refuses to be asked about it.
+    /// The id in field `key`; see [`Value::as_id`]. An id with U+0000 is dropped: Postgres cannot store such an id, and
+    /// rejects a query for it.
     pub fn field_as_id(&self, key: &str) -> Option<String> {
         self.field(key).and_then(Value::as_id).filter(|id| !id.contains('\0'))
     }
 
-    /// This value as the id of a row: a non-empty text unchanged, an integer in decimal, a UUID
-    /// hyphenated and in lower case (RFC 9562 section 4). A boolean is no id, although Python counts `True`
-    /// as the integer 1.
+    /// This value as the id of a row: a non-empty text unchanged, an integer in decimal, a UUID hyphenated and in lower
+    /// case (RFC 9562 section 4). A boolean is not an id, although Python counts `True` as the integer 1.
     pub fn as_id(&self) -> Option<String> {
         match self {
             Value::Text(text) if !text.is_empty() => Some(text.clone()),
@@ -111,8 +109,8 @@ impl Value {
         }
     }
 
-    /// Whether this value is the id that is stored as `stored`. A UUID equals each of its spellings, with
-    /// and without hyphens and in either case; any other id equals only itself.
+    /// Whether this value is the id that is stored as `stored`. A UUID equals each of its spellings, with and without
+    /// hyphens and in either case; any other id equals only itself.
     pub fn is_id(&self, stored: &str) -> bool {
         match self {
             Value::Uuid(bits) => parse_uuid(stored) == Some(*bits),
@@ -155,7 +153,7 @@ fn untag(mut members: BTreeMap<String, Value>) -> Result<Value, TaggedJsonError>
         (" u", Some(Value::Text(text))) => parse_uuid(&text).map(Value::Uuid),
         (" d", Some(Value::Text(text))) => read_date(&text),
         (" d", Some(Value::Null)) => Some(Value::Null),
-        // `TagDict`: a real dictionary whose only key looks like a tag, with `__` put behind the key.
+        // `TagDict`: a real dictionary whose only key looks like a tag, written with `__` appended to the key.
         (" di", Some(Value::Object(inner))) if inner.len() == 1 => Some(Value::Object(
             inner.into_iter().map(|(key, value)| (without_last_two(key), value)).collect(),
         )),
@@ -166,8 +164,8 @@ fn untag(mut members: BTreeMap<String, Value>) -> Result<Value, TaggedJsonError>
 
 /// Reads a date in the one form in which Flask writes it (`werkzeug.http.http_date`).
 ///
-/// Python reads many other forms, fails on some, and calls the rest `None`. What has no digit is surely no
-/// date; of anything else the gate cannot say what Console sees in it.
+/// Python reads many other forms, fails on some, and returns `None` for the rest. Text without a digit is certainly not
+/// a date; for any other text, the gate cannot know how Console reads it.
 fn read_date(text: &str) -> Option<Value> {
     let time = NaiveDateTime::parse_from_str(text, HTTP_DATE).ok().map(|time| time.and_utc());
     // chrono is lenient about space and knows leap seconds; Python adds a century to a year below 100.
@@ -188,7 +186,7 @@ fn without_last_two(mut key: String) -> String {
     key
 }
 
-/// A recursive reader of Python's JSON dialect (`json.scanner`, `json.decoder`), bounded in depth.
+/// A recursive reader of Python's JSON dialect (`json.scanner`, `json.decoder`), with bounded depth.
 struct Reader<'a> {
     text: &'a str,
     offset: usize,
@@ -260,7 +258,7 @@ impl Reader<'_> {
             }
             self.skip_space();
             let value = self.value(depth)?;
-            // Of duplicate keys the last wins, as in a Python dictionary.
+            // The last of several duplicate keys wins, as in a Python dictionary.
             members.insert(key, value);
             self.skip_space();
             if self.take(b'}') {
@@ -293,7 +291,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A string at its opening quote: `Text`, or `IllFormedText` when a surrogate in it has no partner.
+    /// Reads a string from its opening quote: `Text`, or `IllFormedText` when it contains an unpaired surrogate.
     fn string(&mut self) -> Result<Value, TaggedJsonError> {
         self.offset += 1;
         let mut text = String::new();
@@ -317,7 +315,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The character of an escape, behind its backslash; `None` for an unpaired surrogate.
+    /// The character of an escape, read from after its backslash; `None` for an unpaired surrogate.
     fn escape(&mut self) -> Result<Option<char>, TaggedJsonError> {
         let Some(letter) = self.peek() else { return self.refuse() };
         let character = match letter {
@@ -345,7 +343,7 @@ impl Reader<'_> {
             if (0xdc00..0xe000).contains(&second) {
                 return Ok(char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)));
             }
-            // No partner: what follows is an escape of its own.
+            // No partner: the next characters are a separate escape.
             self.offset = behind_first;
         }
         Ok(char::from_u32(first))
@@ -392,7 +390,7 @@ impl Reader<'_> {
         Ok(literal.parse().map_or_else(|_| Value::BigInteger(literal.to_owned()), Value::Integer))
     }
 
-    /// Passes over one or more decimal digits and counts them.
+    /// Skips one or more decimal digits and counts them.
     fn digits(&mut self) -> Result<usize, TaggedJsonError> {
         let start = self.offset;
         while let Some(b'0'..=b'9') = self.peek() {

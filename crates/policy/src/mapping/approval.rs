@@ -1,4 +1,4 @@
-//! `[approval]`: which groups people may ask for, who approves that, and for how long at most.
+//! `[approval]`: which groups people may ask to join, who approves that, and for how long at most.
 //!
 //! ```toml
 //! [approval]
@@ -19,21 +19,21 @@ use crate::diagnostic::Diagnostic;
 use crate::rbac::census::BREAK_GLASS;
 use crate::span;
 
-/// How a membership of a group is asked for.
+/// The rule for requesting membership of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalRule {
     /// The groups whose members may approve.
     pub by: BTreeSet<Arc<str>>,
-    /// How many of them have to.
+    /// The number of members that have to approve.
     pub quorum: u32,
-    /// For how long it is granted at most.
+    /// The longest time for which membership is granted.
     pub longest: TimeDelta,
     /// Where the group is named in the file, in bytes.
     pub(super) offset: usize,
 }
 
 impl ApprovalRule {
-    /// Whether somebody who is in `groups` may approve.
+    /// Whether a member of `groups` may approve.
     pub fn allows(&self, groups: &BTreeSet<Arc<str>>) -> bool {
         !self.by.is_disjoint(groups)
     }
@@ -43,17 +43,17 @@ impl ApprovalRule {
 pub type Approvals = BTreeMap<Arc<str>, ApprovalRule>;
 
 pub(super) const KEYS: [&str; 3] = ["by", "quorum", "longest"];
-/// The rule for edits, which are not granted for a time.
+/// The rule for edits, which are not granted for a limited time.
 const EDITS: &str = "edits";
 pub(super) const KEYS_OF_EDITS: [&str; 2] = ["by", "quorum"];
-/// More approvers than anybody can gather.
+/// More approvers are not practical.
 const MOST: u32 = 10;
-/// Of a membership that is asked for without a rule's own word.
+/// The longest membership under a rule that does not specify one.
 const LONGEST: TimeDelta = TimeDelta::hours(8);
-/// Longer is no membership for a time.
+/// The most that a rule may specify: a longer membership is not a temporary one.
 const LONGEST_OF_ALL: TimeDelta = TimeDelta::days(366);
 
-/// Every rule that can be read, and the one for edits; what is wrong with the others is reported.
+/// Every readable rule, and the one for edits; mistakes in the others are reported.
 pub(super) fn approvals(reader: &mut Reader, root: &DeTable<'_>) -> (Approvals, Option<ApprovalRule>) {
     let (mut approvals, mut edits) = (Approvals::new(), None);
     let Some(value) = root.get("approval") else { return (approvals, edits) };

@@ -1,4 +1,4 @@
-//! Checks a mapping against the roles that really exist, before it is activated.
+//! Checks a mapping against the existing roles, before it is activated.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ use super::table::{Mapping, Row};
 use crate::diagnostic::{Diagnostic, Diagnostics, closest};
 
 impl Mapping {
-    /// Finds rows that no database like this one could decide: roles and permissions that do not exist, and rows of
-    /// an enforced cluster that no group can reach.
+    /// Finds rows that this database could not decide: roles and permissions that do not exist, and rows of an enforced
+    /// cluster that no group can reach.
     ///
     /// # Errors
     ///
-    /// Every such row at once.
+    /// All such rows at once.
     pub fn check_against(&self, path: &str, catalog: &Catalog) -> Result<(), Diagnostics> {
         let mut findings = Vec::new();
         for row in self.rows() {
@@ -30,7 +30,8 @@ impl Mapping {
                     findings.push(unreachable(row, requirement));
                 }
             }
-            // A ticket's grant is of a role, whatever groups hold, so those have only to exist.
+            // A grant for a ticket is of a role, whatever roles the groups have, so these requirements only have to
+            // exist.
             let without = row.ticket().into_iter().flat_map(|rule| &rule.without);
             for role in without.chain(&row.notifies) {
                 if !catalog.defines(role) {
@@ -61,11 +62,11 @@ impl Mapping {
 }
 
 impl Mapping {
-    /// Finds rows that lead to an upstream which the settings do not have.
+    /// Finds rows with an upstream that the settings do not have.
     ///
     /// # Errors
     ///
-    /// Every such row at once.
+    /// All such rows at once.
     pub fn check_upstreams(&self, path: &str, known: &BTreeSet<String>) -> Result<(), Diagnostics> {
         let findings: Vec<Diagnostic> = self
             .rows()
@@ -90,7 +91,7 @@ fn unknown_upstream(row: &Row, name: &str, known: &BTreeSet<String>) -> Diagnost
     }
 }
 
-/// The place of a row's name: its key as written, with its quotes.
+/// The place of a row's name: its key as written, including the quotes.
 pub(super) fn place(row: &Row) -> std::ops::Range<usize> {
     row.offset..row.offset + row.route.len() + 2
 }
@@ -111,7 +112,7 @@ fn missing(row: &Row, requirement: &Requirement, catalog: &Catalog) -> Diagnosti
     }
 }
 
-/// A cohort that a misspelt group makes smaller than it reads.
+/// A misspelt group, which makes a cohort smaller than it appears.
 fn missing_group(source: &str, cluster: &str, group: &str, catalog: &Catalog) -> Diagnostic {
     let start = source.find(&format!("\"{group}\"")).unwrap_or(0);
     let finding = Diagnostic::new(
@@ -125,7 +126,7 @@ fn missing_group(source: &str, cluster: &str, group: &str, catalog: &Catalog) ->
     }
 }
 
-/// A rule that names a group which is not there lets nobody ask, or nobody approve.
+/// An approval rule that names a group which does not exist: no request could be made, or none could be approved.
 fn missing_approval_group(rule: &ApprovalRule, group: &str, name: &str, catalog: &Catalog) -> Diagnostic {
     let finding = Diagnostic::new(
         "missing-group",

@@ -1,4 +1,4 @@
-//! `[clusters]` and `[soak]`: the rollout of each cluster, and when it is ready.
+//! `[clusters]` and `[soak]`: the rollout of each cluster, and when the cluster is ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) const SOAK_KEYS: [&str; 4] = ["shadow_days", "quiet_hours", "requests
 
 pub(super) type Clusters = BTreeMap<Arc<str>, Rollout>;
 
-/// Every cluster that the file names, with a mistake in it or not, so that its blueprints are not reported besides.
+/// Every cluster that the file names, valid or not, so that the blueprints of an invalid one are not reported as well.
 pub(super) fn clusters(reader: &mut Reader, root: &DeTable<'_>) -> Clusters {
     let mut clusters = Clusters::new();
     let Some(value) = root.get("clusters") else { return clusters };
@@ -30,10 +30,10 @@ pub(super) fn clusters(reader: &mut Reader, root: &DeTable<'_>) -> Clusters {
     clusters
 }
 
-/// The order in which clusters may go to V2.
+/// The order in which clusters may be flipped to V2.
 pub(super) fn orders(reader: &mut Reader, root: &DeTable<'_>) -> BTreeMap<Arc<str>, Order> {
     let mut orders = BTreeMap::new();
-    // What is no table has been reported with the rollouts.
+    // A value that is not a table has already been reported with the rollouts.
     let Some(DeValue::Table(table)) = root.get("clusters").map(Spanned::get_ref) else { return orders };
     for (key, value) in table.iter() {
         let name = key.get_ref().as_ref();
@@ -84,7 +84,7 @@ fn rollout(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Rollout>
     Some(Rollout { mode, cohort: is_cohort.then_some(Cohort { groups, percent }) })
 }
 
-/// `[soak]` for all, `[soak.S3]` for one cluster: what it leaves out is as for all.
+/// `[soak]` for all, `[soak.S3]` for one cluster: thresholds that it leaves out are as for all.
 pub(super) fn soak(reader: &mut Reader, root: &DeTable<'_>, clusters: &Clusters) -> SoakTable {
     let mut soak = SoakTable::default();
     let Some(value) = root.get("soak") else { return soak };
@@ -124,7 +124,7 @@ fn terms(reader: &mut Reader, table: &DeTable<'_>, otherwise: SoakTerms) -> Soak
         };
         table.get(key).and_then(read).unwrap_or(otherwise)
     };
-    // Ten years are more than anybody waits.
+    // Ten years, longer than any real soak.
     const DAYS: u32 = 3_650;
     SoakTerms {
         shadow_days: number("shadow_days", Some(Unit::Days), DAYS, otherwise.shadow_days),

@@ -1,8 +1,8 @@
 //! The converters of URL variables: what `<int:id>` or `<any(daily,weekly):kind>` accepts.
 //!
-//! Source: `werkzeug.routing.converters`, Werkzeug 3.1. Two questions are kept apart, as there: whether the
-//! *text* fits ([`Converter::fits`], Werkzeug's `regex`), which steers the search for a rule, and whether the
-//! *value* is in range ([`Converter::converts`], Werkzeug's `to_python`), which ends it without a match.
+//! Source: `werkzeug.routing.converters`, Werkzeug 3.1. As there, two questions are separate: whether the *text* fits
+//! ([`Converter::fits`], Werkzeug's `regex`), which steers the search for a rule, and whether the *value* is in range
+//! ([`Converter::converts`], Werkzeug's `to_python`), which ends the search without a match.
 
 mod arguments;
 mod digits;
@@ -30,20 +30,20 @@ pub enum Converter {
     Int(IntegerRange),
     /// `float`: digits, a point, digits.
     Float(FloatRange),
-    /// `path`: any text that does not begin with a slash; it may hold slashes, but no line feed.
+    /// `path`: any text that does not begin with a slash; it may contain slashes, but no line feed.
     Path,
     /// `uuid`: 32 hexadecimal digits in the usual five groups.
     Uuid,
-    /// `any`: one of the items. Never empty, and no item is empty or holds a slash.
+    /// `any`: one of the items. There is at least one item, and no item is empty or contains a slash.
     Any(Vec<Box<str>>),
 }
 
 /// How long a `string` may be, in characters (Unicode scalar values, as in Python).
 ///
-/// `{2}` and `{2,2}` are not the same to Werkzeug: it distinguishes rules by the text of their regex.
+/// `{2}` and `{2,2}` are different to Werkzeug: it distinguishes rules by the text of their regex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// `length`: exactly so many; at least 1.
+    /// `length`: exactly this many; at least 1.
     Exactly(u32),
     /// `minlength` (at least 1) and `maxlength` (no bound if absent).
     Between(u32, Option<u32>),
@@ -52,7 +52,7 @@ pub enum Length {
 /// The arguments of `int`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IntegerRange {
-    /// The exact number of characters, a sign included.
+    /// The exact number of characters, including a sign.
     pub fixed_digits: Option<u32>,
     /// The least value.
     pub min: Option<u64>,
@@ -77,12 +77,12 @@ impl Converter {
     /// The converter of a variable without one (`<id>`).
     pub const DEFAULT: Converter = Converter::String(Length::Between(1, None));
 
-    /// Reads a converter. `name_at` and `arguments_at` say where the texts begin in the pattern.
+    /// Reads a converter. `name_at` and `arguments_at` are the places where the texts begin in the pattern.
     ///
     /// # Errors
     ///
-    /// An unknown converter, and every argument that Werkzeug refuses, silently misreads, or crashes on when
-    /// a request arrives.
+    /// An unknown converter, and every argument that Werkzeug refuses, silently misreads, or crashes on when a request
+    /// arrives.
     pub fn parse(
         name: &str,
         name_at: usize,
@@ -114,14 +114,14 @@ impl Converter {
         }
     }
 
-    /// Whether a value may reach over slashes, so that the rest of the pattern is one part with it
-    /// (the opposite of Werkzeug's `part_isolating`).
+    /// Whether a value may extend across slashes, so that the rest of the pattern is one part with it (the opposite of
+    /// Werkzeug's `part_isolating`).
     pub fn crosses_slashes(&self) -> bool {
         matches!(self, Converter::Path)
     }
 
-    /// Whether the whole of `text` matches the converter's regex. `text` of a converter that does not
-    /// [cross slashes](Converter::crosses_slashes) must hold none, as no segment does.
+    /// Whether the whole of `text` matches the converter's regex. For a converter that does not [cross
+    /// slashes](Converter::crosses_slashes), `text` must not contain any, as no segment does.
     pub fn fits(&self, text: &str) -> bool {
         match self {
             Converter::String(length) => length.fits(text),
@@ -139,8 +139,8 @@ impl Converter {
         }
     }
 
-    /// Whether `to_python` takes a text that [fits](Converter::fits). If not, Werkzeug answers as if there were
-    /// no rule at all, and does not try the next one.
+    /// Whether `to_python` accepts a text that [fits](Converter::fits). If not, Werkzeug answers as if there were no
+    /// rule at all, and does not try the next one.
     pub fn converts(&self, text: &str) -> bool {
         match self {
             Converter::Int(range) => range.contains(text),
@@ -149,7 +149,7 @@ impl Converter {
         }
     }
 
-    /// Werkzeug's regex, for parts that hold more than one converter.
+    /// Werkzeug's regex, for parts that contain more than one converter.
     pub fn regex(&self) -> String {
         let sign = |signed| if signed { "-?" } else { "" };
         match self {
@@ -168,7 +168,7 @@ impl Converter {
     }
 }
 
-/// Writes what makes two converters the same to Werkzeug's search: the regex, not the range of values.
+/// Writes the properties by which Werkzeug's search distinguishes converters: the regex, not the range of values.
 impl fmt::Display for Converter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let signed = |signed| if signed { "(signed)" } else { "" };
@@ -181,7 +181,7 @@ impl fmt::Display for Converter {
             Converter::Float(range) => write!(f, "<float{}>", signed(range.signed)),
             Converter::Path => f.write_str("<path>"),
             Converter::Uuid => f.write_str("<uuid>"),
-            // Quoted, so that no item can be taken for two.
+            // Quoted, so that one item cannot be mistaken for two.
             Converter::Any(items) => write!(f, "<any{items:?}>"),
         }
     }
@@ -308,7 +308,7 @@ fn any_item(argument: &Argument<'_>) -> Result<Box<str>, PatternError> {
     match item {
         "" => refuse(PatternProblem::EmptyAny),
         "." | ".." => refuse(PatternProblem::DotSegment(item.to_owned())),
-        // `any` is confined to one segment, and a segment holds no slash.
+        // `any` is confined to one segment, and a segment contains no slash.
         _ if item.contains('/') => refuse(PatternProblem::UnreachableCharacter('/')),
         _ => match unreachable_character(item) {
             Some((_, character)) => refuse(PatternProblem::UnreachableCharacter(character)),

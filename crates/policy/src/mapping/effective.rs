@@ -1,4 +1,4 @@
-//! The effective table: every row with what decides it, as the matcher and the clusters have it.
+//! The effective table: every row with what decides it, as the matcher and the clusters see it.
 
 use serde::Serialize;
 
@@ -8,34 +8,34 @@ use super::{
 use crate::diagnostic::Lines;
 use crate::rbac::LegacyRole;
 
-/// One row, with words for everything.
+/// One row, described in words.
 #[derive(Clone, Debug, Serialize)]
 pub struct EffectiveRow<'m> {
     pub line: usize,
     pub blueprint: &'m str,
     pub cluster: Option<&'m str>,
-    /// What decides while FLAG_RBAC_V2 is on: `legacy`, `shadow`, `v2`, or for a row without a role its kind.
+    /// What decides while FLAG_RBAC_V2 is on: `legacy`, `shadow`, `v2`, or the kind of a row without a role.
     pub decides: &'static str,
     pub methods: String,
     pub path: &'m str,
     pub legacy: Option<Vec<&'m str>>,
     pub v2: Option<String>,
     pub when: Vec<String>,
-    /// The ticket for which the requirement has to be granted, and who needs none.
+    /// The ticket for which the requirement has to be granted, and the roles that need none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
     /// The upstream that has the route instead of Console.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<&'m str>,
-    /// The roles whose holders' requests the customer is notified of.
+    /// The roles for whose holders' requests the customer is notified.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notifies: Vec<&'m str>,
     pub undecided: Option<&'m str>,
-    /// Who chose the V2 role, where the row was undecided.
+    /// Who chose the V2 role, if the row was undecided.
     pub decided: Option<&'m Decided>,
-    /// Why `import` left the row to Console, until somebody has reviewed it.
+    /// Why `import` left the row to Console; set until the row has been reviewed.
     pub unreviewed: Option<&'m str>,
-    /// For whom V2 comes first, where it is not for all.
+    /// The callers that V2 decides first, if it does not decide all.
     pub cohort: Option<String>,
     pub flags: Vec<&'static str>,
 }

@@ -10,8 +10,8 @@ use super::reader::{Reader, distinct};
 use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::LegacyRole;
 
-/// `legacy_roles = ["superadmin", "ops"]`: the only words that rows may use. A typing error in a row is found without a
-/// database then.
+/// `legacy_roles = ["superadmin", "ops"]`: the only words that rows may use. With it, a typing error in a row is found
+/// without a database.
 pub(super) fn declared(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BTreeSet<LegacyRole>> {
     roles(reader, value, "legacy_roles").map(|roles| roles.into_iter().map(|(role, _)| role).collect())
 }
@@ -28,7 +28,7 @@ pub(super) fn of_row(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Optio
         reader.declared_roles = Some(declared);
     }
     let roles: BTreeSet<LegacyRole> = roles.into_iter().map(|(role, _)| role).collect();
-    // An application has few such sets, and names them on each of its routes.
+    // An application has few such sets, and repeats them on each of its routes.
     if let Some(known) = reader.shared_roles.get(&roles) {
         return Some(known.clone());
     }
@@ -54,7 +54,7 @@ fn undeclared(
     }
 }
 
-/// Roles with their places, each once; `None` if there is a mistake, which has been reported then.
+/// Roles with their places, each once; `None` if there is a mistake, which is then already reported.
 fn roles(
     reader: &mut Reader,
     value: &Spanned<DeValue<'_>>,

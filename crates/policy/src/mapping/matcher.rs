@@ -1,15 +1,15 @@
-//! From method and path to the rule that Flask would run.
+//! Finds the rule that Flask would run for a method and path.
 //!
-//! Source: `werkzeug.routing.matcher.StateMachineMatcher` and `MapAdapter.match`, Werkzeug 3.1. A gate that finds
-//! another rule than the application behind it checks the wrong role, so the search is the same, step by step:
-//! static segments before dynamic parts, dynamic parts by weight, back-tracking, a rule with the wrong method
-//! passed over for the next one, redirects for slashes, and a value out of range that ends the search.
+//! Source: `werkzeug.routing.matcher.StateMachineMatcher` and `MapAdapter.match`, Werkzeug 3.1. A gate that finds a
+//! different rule than the application behind it checks the wrong role, so the search is the same, step by step: static
+//! segments before dynamic parts, dynamic parts by weight, backtracking, skipping a rule with the wrong method for the
+//! next one, redirects for slashes, and a value out of range that ends the search.
 //!
-//! Two things of Werkzeug have no counterpart here, for the gate has no such rules: WebSocket rules, and `defaults`
-//! that redirect one rule to another.
+//! Two features of Werkzeug have no counterpart here, because the gate has no such rules: WebSocket rules, and
+//! `defaults` that redirect one rule to another.
 //!
-//! The rules form a tree of [`Node`]s. Every node lies at one depth, so a search visits a node at most once,
-//! and in a table without dynamic parts only one node a segment.
+//! The rules form a tree of [`Node`]s. Every node lies at one depth, so a search visits a node at most once; in a table
+//! without dynamic parts it visits only one node per segment.
 
 mod candidates;
 mod language;
@@ -32,18 +32,17 @@ use crate::method::{Method, MethodSet};
 /// One rule of a table.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The paths.
+    /// The paths of the rule.
     pub pattern: Pattern,
-    /// The methods as they are served: HEAD and OPTIONS, where Flask adds them, are in the set
-    /// ([`MethodSet::served`]).
+    /// The methods as they are served, including HEAD and OPTIONS where Flask adds them ([`MethodSet::served`]).
     pub methods: MethodSet,
-    /// Those of them that Flask answers by itself, without a view: OPTIONS, unless it is declared. Two rules do not
+    /// The subset that Flask answers by itself, without a view: OPTIONS, unless it is declared. Two rules do not
     /// overlap by a method that is automatic in both, so that a table can have both `GET /x` and `POST /x`.
     pub automatic: MethodSet,
-    /// Whether a missing slash at the end is redirected, and a superfluous one is not found. If not, both are
-    /// served. Meaningless for a prefix.
+    /// If true, a path without the final slash is redirected, and one with a superfluous slash is not found. If false,
+    /// both are served. Has no meaning for a prefix.
     pub strict_slashes: bool,
-    /// Whether `//` in a request is redirected to `/`. Meaningless for a prefix.
+    /// Whether `//` in a request is redirected to `/`. Has no meaning for a prefix.
     pub merge_slashes: bool,
 }
 
@@ -72,7 +71,7 @@ impl Rule {
     }
 }
 
-/// Rules, ready to be searched. A rule is named by its index in the list from which the matcher was built.
+/// Rules, ready for searching. A rule is named by its index in the list from which the matcher was built.
 #[derive(Debug)]
 pub struct Matcher {
     rules: Vec<Rule>,
@@ -83,44 +82,43 @@ pub struct Matcher {
 impl Matcher {
     /// Builds the tree and looks for overlaps.
     ///
-    /// Rules that overlap are searched in the order given, as Werkzeug searches those of an application in the
-    /// order in which they were added. The gate cannot know that order: a caller should refuse a table
-    /// with [`overlaps`](Matcher::overlaps).
+    /// Rules that overlap are searched in the given order, as Werkzeug searches an application's rules in the order in
+    /// which they were added. The gate cannot know that order: a caller should refuse a table with
+    /// [`overlaps`](Matcher::overlaps).
     pub fn build(rules: Vec<Rule>) -> Matcher {
         let tree = Tree::new(&rules);
         let overlaps = overlaps::find(&tree, &rules);
         Matcher { rules, tree, overlaps }
     }
 
-    /// The rules, in the order given.
+    /// The rules, in the given order.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// The places along which a search walks.
+    /// The tree that a search walks.
     pub(super) fn tree(&self) -> &Tree {
         &self.tree
     }
 
-    /// Every two rules that can answer the same request so that only their order decides which one does.
+    /// Every pair of rules that can answer the same request, so that only their order decides which one does.
     ///
-    /// One thing more depends on order and is no overlap, for nothing is let in either way: a path to which only
-    /// rules with other methods and values out of range belong is [`MatchOutcome::MethodMismatch`] or
+    /// One other case depends on order and is not an overlap, because either way nothing is permitted: a path that only
+    /// rules with other methods and rules with values out of range cover gives [`MatchOutcome::MethodMismatch`] or
     /// [`MatchOutcome::NotFound`].
     pub fn overlaps(&self) -> &[Overlap] {
         &self.overlaps.found
     }
 
-    /// Whether these are all. If not, there are so many, or the rules are so much alike, that the search ended early: a
-    /// caller should refuse the table, though it may have found none.
+    /// Whether these are all. If not, there are so many overlaps, or the rules are so similar, that the search stopped
+    /// early: a caller should refuse the table, even if no overlap was found.
     pub fn knows_all_overlaps(&self) -> bool {
         self.overlaps.complete
     }
 
-    /// Finds the rule for a request. `path` is percent-decoded as a whole, since Werkzeug decodes first and splits
-    /// then.
+    /// Finds the rule for a request. `path` is percent-decoded as a whole, because Werkzeug decodes before it splits.
     ///
-    /// A prefix is looked for only if no exact rule answers; the longest one that has the method wins.
+    /// Prefixes are searched only if no exact rule answers; the longest prefix that has the method wins.
     pub fn find<'a>(&'a self, path: &'a str, method: Method) -> MatchOutcome<'a> {
         // `MapAdapter.match` puts exactly one slash in front, unless the path is empty.
         let rest = (!path.is_empty()).then(|| path.trim_start_matches('/'));
@@ -150,7 +148,8 @@ impl Matcher {
         }
     }
 
-    /// Werkzeug's second attempt, with every run of slashes merged into one. Whatever it finds is only redirected to.
+    /// Werkzeug's second attempt, with every run of slashes merged into one. A rule found this way only leads to a
+    /// redirect.
     fn find_merged(&self, rest: Rest<'_>, method: Method, other_methods: MethodSet) -> MatchOutcome<'_> {
         let Some(merged) = rest.and_then(merge_slashes) else { return refusal(other_methods) };
         let mut search = Search::new(self, method);
@@ -172,7 +171,7 @@ fn refusal<'a>(other_methods: MethodSet) -> MatchOutcome<'a> {
     }
 }
 
-/// The path with single slashes; `None` if it has no others.
+/// The path with single slashes; `None` if it has no repeated ones.
 fn merge_slashes(path: &str) -> Option<String> {
     path.contains("//").then(|| {
         let mut merged = String::with_capacity(path.len());
@@ -190,7 +189,7 @@ struct Search<'a> {
     matcher: &'a Matcher,
     method: Method,
     captures: Captures<'a>,
-    /// The methods of rules that were passed over (Werkzeug's `have_match_for`).
+    /// The methods of rules that were skipped (Werkzeug's `have_match_for`).
     other_methods: MethodSet,
 }
 
@@ -205,7 +204,7 @@ impl<'a> Search<'a> {
         Search { matcher, method, captures: Captures::default(), other_methods: MethodSet::EMPTY }
     }
 
-    /// Werkzeug's `_match`. The captures are those of the rule that was found, and as before if there is none.
+    /// Werkzeug's `_match`. The captures are those of the rule that was found, or unchanged if there is none.
     fn walk(&mut self, index: NodeIndex, rest: Rest<'a>) -> Option<Found> {
         let node = self.matcher.tree.at(index);
         let Some(rest) = rest else { return self.finish(node) };
@@ -224,7 +223,7 @@ impl<'a> Search<'a> {
                 self.captures.truncate(depth);
             }
         }
-        // A slash at the end that is one too many for a rule that does not mind.
+        // A superfluous slash at the end, for a rule that tolerates it.
         if rest.is_empty() {
             self.first_rule(node, |rule| !rule.strict_slashes).map(Found::Rule)
         } else {
@@ -232,7 +231,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// All segments are used up: a rule that ends here, or one to which only a slash is missing.
+    /// All segments are used up: finds a rule that ends here, or one that lacks only the final slash.
     fn finish(&mut self, node: Node<'a>) -> Option<Found> {
         if let Some(rule) = self.first_rule(node, |_| true) {
             return Some(Found::Rule(rule));
@@ -244,7 +243,7 @@ impl<'a> Search<'a> {
         Some(if rules[rule].strict_slashes { Found::SlashMissing(rule) } else { Found::Rule(rule) })
     }
 
-    /// The first rule of a node that has the method; the methods of those before it are noted.
+    /// The first rule of a node that has the method; collects the methods of the rules before it.
     fn first_rule(&mut self, node: Node<'a>, eligible: impl Fn(&Rule) -> bool) -> Option<usize> {
         for index in node.rules() {
             let rule = &self.matcher.rules[*index];

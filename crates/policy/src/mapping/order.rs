@@ -1,7 +1,7 @@
 //! The order of the cutover: `S8 = { mode = "v2", after = ["S1", "S7"], soaked_hours = 24 }`.
 //!
-//! A file that flips a cluster to V2 before its time is refused, unless the cluster says `override = { reason, ref }`.
-//! Pure: the caller passes in what has been activated, and since when.
+//! A file that flips a cluster to V2 too early is refused, unless the cluster has `override = { reason, ref }`. Pure:
+//! the caller passes in the activations and their times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,31 +18,31 @@ use super::table::Mapping;
 use crate::diagnostic::{Diagnostic, closest};
 use crate::span::Unit;
 
-/// Ten years are more than anybody waits.
+/// Ten years, longer than any real soak.
 const MOST_HOURS: u32 = 3_650 * 24;
 pub(super) const OVERRIDE_KEYS: [&str; 2] = ["reason", "ref"];
 
 /// The history of one cluster in the activations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterHistory {
-    /// Its rollout in the mapping that was activated last; `None` where it is not in it.
+    /// Its rollout in the last activated mapping; `None` if that mapping does not contain it.
     pub latest: Option<Rollout>,
-    /// Since when it has been in shadow without interruption.
+    /// When its current uninterrupted time in shadow began.
     pub shadow_since: Option<DateTime<Utc>>,
-    /// Since when V2 has decided it for everybody without interruption.
+    /// When its current uninterrupted time with V2 for everyone began.
     pub v2_since: Option<DateTime<Utc>>,
 }
 
-/// The same for each cluster that is needed.
+/// The history of each cluster that is needed.
 pub type History = BTreeMap<Arc<str>, ClusterHistory>;
 
-/// A cluster that a mapping flips to V2 before its time.
+/// A cluster that a mapping flips to V2 too early.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Untimely {
     pub cluster: String,
-    /// What is missing, a phrase each.
+    /// The unmet conditions, one phrase each.
     pub missing: Vec<String>,
-    /// Without one, the mapping is refused.
+    /// The override. Without one, the mapping is refused.
     #[serde(rename = "override")]
     pub excuse: Option<Excuse>,
     #[serde(skip)]
@@ -50,7 +50,7 @@ pub struct Untimely {
 }
 
 impl Untimely {
-    /// The finding that a file with it is: an error, or a note where it is overridden.
+    /// The finding for the file: an error, or a note if there is an override.
     pub fn finding(&self) -> Diagnostic {
         let missing = self.missing.join("; ");
         let cluster = &self.cluster;
@@ -71,13 +71,13 @@ impl Untimely {
 }
 
 impl Mapping {
-    /// The clusters whose history [`Mapping::untimely`] needs; none where the file demands no order.
+    /// The clusters whose history [`Mapping::untimely`] needs; empty if the file requires no order.
     pub fn ordered_clusters(&self) -> BTreeSet<&Arc<str>> {
         self.orders.iter().flat_map(|(cluster, order)| order.after.iter().chain([cluster])).collect()
     }
 
-    /// The clusters that this mapping would flip to V2 before their time, as of `now`. `running` is what this gate runs;
-    /// a cluster that is in V2 there, or in what was activated last, is not flipped.
+    /// The clusters that this mapping would flip to V2 too early, as of `now`. `running` is the mapping that this gate
+    /// runs; a cluster that is in V2 there, or in the last activated mapping, is not being flipped.
     pub fn untimely(
         &self,
         running: Option<&Mapping>,
@@ -93,7 +93,7 @@ impl Mapping {
         untimely.collect()
     }
 
-    /// Whether V2 decides the cluster for more callers than it has so far: a cohort first, then everybody.
+    /// Whether V2 decides the cluster for more callers than before: first for a cohort, then for everyone.
     fn flips(&self, cluster: &Arc<str>, running: Option<&Mapping>, history: &History) -> bool {
         let Some(new) = self.clusters.get(cluster).filter(|new| new.mode == ClusterMode::V2) else {
             return false;
@@ -146,14 +146,14 @@ impl Mapping {
     }
 }
 
-/// How much of the time has passed, and when it will have; `None` once it has.
+/// How much of the time has passed, and when all of it will have; `None` once it has.
 fn short(since: DateTime<Utc>, hours: u32, now: DateTime<Utc>) -> Option<String> {
     let end = since + TimeDelta::hours(i64::from(hours));
     let passed = (now - since).num_hours().max(0);
     (now < end).then(|| format!("{passed} of {hours} hours, until {}", end.format("%Y-%m-%d %H:%MZ")))
 }
 
-/// The order that a cluster's table demands; `None` where it demands none.
+/// The order that a cluster's table requires; `None` if it requires none.
 pub(super) fn order(
     reader: &mut Reader,
     name: &str,
@@ -183,7 +183,7 @@ pub(super) fn order(
     is_ordered.then_some(Order { after, soaked_hours, excuse, place })
 }
 
-/// The clusters of `after`: each in `[clusters]`, and another one.
+/// The clusters of `after`: each must be in `[clusters]` and differ from the cluster itself.
 fn names(
     reader: &mut Reader,
     own: &str,
@@ -230,7 +230,7 @@ fn override_of(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Excu
     Some(Excuse { reason: reason?, reference: reference? })
 }
 
-/// Clusters that wait for each other: none of them could ever go.
+/// Clusters that wait for each other: none of them could ever be flipped.
 pub(super) fn circles(reader: &mut Reader, orders: &BTreeMap<Arc<str>, Order>) {
     for (cluster, order) in orders {
         let mut seen: BTreeSet<&Arc<str>> = BTreeSet::new();

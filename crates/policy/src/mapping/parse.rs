@@ -1,4 +1,4 @@
-//! `routes.toml`: text in, a [`Mapping`] or every mistake in the file out.
+//! Parses `routes.toml`: the input is text, the output is a [`Mapping`] or every mistake in the file.
 //!
 //! The file is walked as a tree of spanned values instead of being deserialised, because a deserialiser stops at its
 //! first error and an operator at night wants all of them at once.
@@ -35,8 +35,8 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// Every mistake at once: unknown keys, wrong types, bad patterns, clusters that are not declared, rows that repeat or
-    /// overlap each other. A mistake in the syntax stands alone. A file with one mistake is refused whole.
+    /// Every mistake at once: unknown keys, wrong types, bad patterns, undeclared clusters, rows that repeat or overlap
+    /// each other. A syntax error is reported alone. A file with one mistake is refused as a whole.
     pub fn parse(path: &str, source: &str) -> Result<Mapping, Diagnostics> {
         let mut reader = Reader::default();
         let in_pieces = pieces::of(source).and_then(|pieces| reader.document(source, Some(&pieces)));
@@ -63,7 +63,7 @@ pub fn sha256_of(source: &str) -> MappingSha256 {
 }
 
 impl Reader {
-    /// Reads a file; `None` if it was to be read in [`pieces`] and has to be read as a whole.
+    /// Reads a file; `None` if [`pieces`] were given but the file has to be read as a whole.
     fn document(&mut self, source: &str, pieces: Option<&Pieces<'_>>) -> Option<Mapping> {
         let head = pieces.map_or(source, |pieces| &source[..pieces.head]);
         let (document, syntax_errors) = DeTable::parse_recoverable(head);
@@ -140,7 +140,7 @@ impl Reader {
 
     fn unmapped(&mut self, root: &DeTable<'_>) -> Unmapped {
         let words = [("deny", Unmapped::Deny), ("forward", Unmapped::Forward)];
-        // An absent or unreadable word means deny: nothing unknown is ever let in.
+        // An absent or unreadable word means deny: an unknown value never permits anything.
         let Some(value) = root.get("unmapped") else { return Unmapped::Deny };
         let unmapped = self.word(value, "unmapped", &words);
         if unmapped.is_none() && value.get_ref().as_str().is_some_and(|word| word.starts_with("allow")) {
@@ -166,7 +166,7 @@ impl Reader {
         rows
     }
 
-    /// The rows of a file that is read in pieces; `None` if it has to be read as a whole, because it has a mistake.
+    /// The rows of a file that is read in pieces; `None` if it has a mistake and has to be read as a whole.
     fn pieces(&mut self, source: &str, pieces: &Pieces<'_>, clusters: &Clusters) -> Option<Vec<Row>> {
         let mut rows = Vec::new();
         for (name, place) in &pieces.blueprints {
@@ -179,7 +179,7 @@ impl Reader {
             let blueprint = blueprints.remove(*name)?;
             let first = rows.len();
             self.blueprint(name, blueprint, clusters, &mut rows);
-            // A finding's place is that in the piece, so nobody may see it.
+            // The places of findings are relative to the piece, so such findings must never be shown.
             let is_alone = root.is_empty() && blueprints.is_empty();
             if !(syntax_errors.is_empty() && is_alone && self.findings.is_empty()) {
                 return None;
@@ -209,7 +209,7 @@ impl Reader {
         // Each row is taken out of the document when it is read.
         for (key, value) in routes {
             if let Some(row) = self.row(&key, &value, &name, cluster.as_ref()) {
-                // The row's own word wins over its blueprint's.
+                // The row's own value takes precedence over its blueprint's.
                 rows.push(Row { freshness: row.freshness.or(freshness), ..row });
             }
         }
@@ -242,7 +242,7 @@ impl Reader {
     ) -> Option<Row> {
         let route: &Arc<str> = &key.get_ref().as_ref().into();
         let span = key.span();
-        // Both halves are read even when one is wrong: all errors at once.
+        // Both halves are read even if one is wrong: all errors at once.
         let head = self.route_key(route, span.clone());
         let body = parse_row(self, value, span.clone());
         let ((methods, pattern), body) = (head?, body?);
@@ -345,7 +345,7 @@ impl Reader {
         sound.then_some(methods)
     }
 
-    /// Builds the matcher and reports rows that no rule of Werkzeug's ranks.
+    /// Builds the matcher and reports rows between which Werkzeug defines no precedence.
     fn matcher(&mut self, rows: &[Row], source: &str) -> Matcher {
         let rules = rows.iter().map(|row| Rule::declared(row.pattern.clone(), row.methods)).collect();
         let matcher = Matcher::build(rules);

@@ -1,11 +1,12 @@
 //! URL patterns as `routes.toml` has them: Flask's own rule syntax, and prefixes.
 //!
-//! Source: `werkzeug.routing.rules`, Werkzeug 3.1. Every pattern that is accepted here means to the gate what it
-//! means to Flask. What Werkzeug accepts and then crashes on, or what can never match because the request firewall
-//! refuses such paths, is refused here, at load time: a row that never matches reads as protection and is none.
+//! Source: `werkzeug.routing.rules`, Werkzeug 3.1. Every pattern that is accepted here means the same to the gate as to
+//! Flask. Patterns that Werkzeug accepts and then crashes on, and patterns that can never match because the request
+//! firewall refuses such paths, are refused here, at load time: a row that never matches looks like protection but
+//! gives none.
 //!
-//! One form is the gate's own: `/console/beta/*`, a prefix, covers `/console/beta`, `/console/beta/` and all
-//! paths below, as far as no other pattern answers.
+//! One form is the gate's own: `/console/beta/*`, a prefix, covers `/console/beta`, `/console/beta/` and all paths
+//! below, unless another pattern answers.
 
 mod captures;
 mod parser;
@@ -25,15 +26,15 @@ pub(crate) use self::shared::SharedParts;
 use super::converter::Converter;
 pub use super::pattern_error::{PatternError, PatternProblem, unreachable_character};
 
-/// A parsed pattern. It remembers its text, which is also what two patterns are compared by. A clone is the same pattern.
+/// A parsed pattern. It keeps its text, by which two patterns are also compared. A clone is the same pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern(Arc<Parsed>);
 
 #[derive(Debug)]
 struct Parsed {
-    /// Ends with the pattern's text.
+    /// Text that ends with the pattern's text.
     source: Arc<str>,
-    /// Where the pattern's text begins in it.
+    /// Where the pattern's text begins in `source`.
     start: usize,
     kind: PatternKind,
     /// The parts after the leading slash. An exact pattern that ends with a slash has an empty static part last.
@@ -74,12 +75,12 @@ impl Pattern {
     ///
     /// # Errors
     ///
-    /// The first fault from the left, see [`PatternProblem`].
+    /// The first fault from the left; see [`PatternProblem`].
     pub fn parse(text: &str) -> Result<Pattern, PatternError> {
         parser::parse(&text.into(), 0, &mut SharedParts::default())
     }
 
-    /// Parses the pattern with which `source` ends, from `start` on, and takes from `shared` what other patterns have too.
+    /// Parses the pattern at the end of `source`, from `start` on, and reuses parts of other patterns from `shared`.
     pub(super) fn parse_shared(
         source: &Arc<str>,
         start: usize,
@@ -93,13 +94,13 @@ impl Pattern {
         &self.0.source[self.0.start..]
     }
 
-    /// The text without what does not matter for the search: the names of the variables and the ranges of
+    /// The text without the parts that do not matter for the search: the names of the variables and the ranges of
     /// numbers.
     pub fn shape(&self) -> String {
         parser::shape(self.parts(), self.kind())
     }
 
-    /// Whether the shapes are equal: then both patterns match the same paths in the same way.
+    /// Whether the shapes are equal: if so, both patterns match the same paths in the same way.
     pub fn has_shape_of(&self, other: &Pattern) -> bool {
         let (parts, others) = (self.parts(), other.parts());
         let mut pairs = parts.iter().zip(others);
@@ -122,7 +123,7 @@ impl Pattern {
         &self.0.variables
     }
 
-    /// Whether the pattern ends with a slash (Werkzeug's `is_branch`): without it, a request is redirected.
+    /// Whether the pattern ends with a slash (Werkzeug's `is_branch`): a request without that slash is redirected.
     pub fn ends_with_slash(&self) -> bool {
         self.as_str().ends_with('/')
     }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use thiserror::Error;
 
-/// A pattern that was refused: what is wrong, where in its text, and what may have been meant.
+/// A refused pattern: the problem, its place in the text, and the probable intention.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{problem}")]
 pub struct PatternError {
@@ -26,7 +26,7 @@ impl PatternError {
         self
     }
 
-    /// Suggests the one of `names` that is spelled most like `written`, if any is near enough to be meant.
+    /// Suggests the one of `names` that is spelled most like `written`, if any is close enough.
     #[must_use]
     pub fn suggest_name(self, written: &str, names: &[&str]) -> PatternError {
         let nearest = names
@@ -41,7 +41,7 @@ impl PatternError {
         }
     }
 
-    /// What is wrong.
+    /// The problem.
     pub fn problem(&self) -> &PatternProblem {
         &self.problem
     }
@@ -51,7 +51,7 @@ impl PatternError {
         self.span.clone()
     }
 
-    /// What may have been meant, as a sentence for a help line.
+    /// The probable intention, as a sentence for a help line.
     pub fn suggestion(&self) -> Option<&str> {
         self.suggestion.as_deref()
     }
@@ -59,9 +59,9 @@ impl PatternError {
 
 /// The faults of a pattern.
 ///
-/// Some of them Werkzeug reports too, some crash it or make a rule that never matches when a request
-/// arrives, and some are rules for paths that the request firewall never lets through: a row that can
-/// never match reads as protection and is none.
+/// Werkzeug reports some of them too. Some crash it when a request arrives, or make a rule that never matches. Some are
+/// rules for paths that the request firewall never passes: a row that can never match looks like protection but gives
+/// none.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PatternProblem {
     /// Werkzeug refuses such a rule as well.
@@ -76,7 +76,7 @@ pub enum PatternProblem {
     /// The firewall refuses the character, raw and percent-encoded.
     #[error("the firewall refuses paths with the character {0:?}")]
     UnreachableCharacter(char),
-    /// A `<` that starts no variable, or a `>` that ends none.
+    /// A `<` that does not start a variable, or a `>` that does not end one.
     #[error("malformed variable")]
     MalformedVariable,
     /// Werkzeug would silently keep the last of the two converters for both values.
@@ -88,7 +88,7 @@ pub enum PatternProblem {
     /// Neither a quoted string nor a bare word of letters, digits, `_` and `.`.
     #[error("malformed converter argument")]
     MalformedArgument,
-    /// Werkzeug's argument pattern takes a number, *any* character and a number for one value.
+    /// Werkzeug's argument pattern reads a number, *any* character and a number as one value.
     #[error("Werkzeug reads a number, a comma and a number without a space as one value")]
     JoinedNumbers,
     /// The converter has no parameter of this name.
@@ -118,40 +118,41 @@ pub enum PatternProblem {
         /// The type, with its article.
         expected: &'static str,
     },
-    /// The value is of the right type and makes no sense.
+    /// The value has the right type but is not valid.
     #[error("the argument `{argument}` must be {expected}")]
     OutOfRange {
         /// The parameter's name.
         argument: &'static str,
-        /// The values that make sense.
+        /// The valid values.
         expected: &'static str,
     },
-    /// `any` without an item, or with an empty one: it would match the empty segment.
+    /// `any` without an item, or with an empty item: it would match the empty segment.
     #[error("`any` needs at least one item, and no item may be empty")]
     EmptyAny,
     /// An item of `any` that Werkzeug turns into a number or a constant, and then fails to escape.
     #[error("`{0}` must be quoted for Werkzeug")]
     UnquotedItem(String),
-    /// `*` is literal in Werkzeug; here it would be taken for a wildcard by every reader.
+    /// `*` is literal in Werkzeug, but every reader would take it for a wildcard.
     #[error("`*` is allowed only at the end, as in `/console/beta/*`")]
     MisplacedWildcard,
-    /// The length of a prefix decides which one wins, so it has to be fixed.
+    /// The length of a prefix decides which prefix wins, so it has to be fixed.
     #[error("a prefix pattern cannot contain variables")]
     VariableInPrefix,
-    /// The part needs a regular expression that is over the size limit.
+    /// The part needs a regular expression that exceeds the size limit.
     #[error("the lengths in this part are too large")]
     TooLarge,
 }
 
-/// What the request firewall refuses in a path, raw and percent-encoded; of spaces only the plain one passes.
+/// The characters that the request firewall refuses in a path, raw and percent-encoded; of spaces only the plain one
+/// passes.
 static UNREACHABLE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"[;?#\\%\p{Cc}\p{Cf}\p{Zl}\p{Zp}[\p{Zs}--\x20][\p{Nd}--0-9]]")
         .expect("the expression is constant and well-formed")
 });
 
-/// The first character of `text` that no path ever holds, with its place in bytes.
+/// The first character of `text` that no path can contain, with its place in bytes.
 pub fn unreachable_character(text: &str) -> Option<(usize, char)> {
-    // Nearly every text is plain ASCII, and needs no expression.
+    // Nearly every text is plain ASCII, and needs no regular expression.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b";?#\\%".contains(&byte)) {
         return None;
     }

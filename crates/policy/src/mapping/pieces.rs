@@ -1,12 +1,12 @@
-//! A file in pieces: what stands before the blueprints, and each blueprint.
+//! Splits a file into pieces: the text before the blueprints, and each blueprint.
 //!
-//! A TOML document in memory takes thirty times its text, and a file of 100,000 rows is nothing but blueprints. So these
-//! are read one after the other, each as a document of its own.
+//! A TOML document in memory takes thirty times the size of its text, and a file of 100,000 rows consists almost
+//! entirely of blueprints. So the blueprints are read one after the other, each as a separate document.
 //!
-//! That gives the same mapping as the whole file. Each piece begins with a header on a line of its own; if all before it
-//! is a sound document, nothing is left open there. And as no two pieces write below the same blueprint, and none
-//! elsewhere, none can contradict another. A file that is not so, or has any mistake in a piece, is read as a whole, so
-//! what is reported does not depend on it.
+//! The result is the same mapping as from the whole file. Each piece begins with a header on its own line; if all text
+//! before it is a valid document, nothing is left open there. No two pieces write below the same blueprint, and none
+//! writes elsewhere, so pieces cannot contradict each other. A file that does not have this form, or has any mistake in
+//! a piece, is read as a whole, so the reported findings do not depend on the splitting.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -18,7 +18,7 @@ const BLUEPRINTS: &str = "[blueprints.";
 pub(super) struct Pieces<'s> {
     /// Where the first blueprint begins.
     pub(super) head: usize,
-    /// Each blueprint's name and place.
+    /// The name and place of each blueprint.
     pub(super) blueprints: Vec<(&'s str, Range<usize>)>,
 }
 
@@ -46,13 +46,13 @@ pub(super) fn of(source: &str) -> Option<Pieces<'_>> {
     Some(Pieces { head, blueprints })
 }
 
-/// Where a line begins with a bracket.
+/// The places where a line begins with a bracket.
 fn headers(source: &str) -> impl Iterator<Item = usize> {
     let first = source.starts_with('[').then_some(0);
     first.into_iter().chain(memchr::memmem::find_iter(source.as_bytes(), "\n[").map(|newline| newline + 1))
 }
 
-/// The blueprint that a header is about, if its name is written without quotes.
+/// The blueprint in a header, if its name is written without quotes.
 fn name(header: &str) -> Option<&str> {
     let path = header.strip_prefix(BLUEPRINTS)?;
     let end = path.find(|one: char| !(one.is_ascii_alphanumeric() || matches!(one, '_' | '-')))?;

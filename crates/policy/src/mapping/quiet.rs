@@ -1,8 +1,8 @@
-//! `quiet = ["/favicon.ico", ...]`: paths that clients ask for by themselves and that no row covers. They are answered
-//! 404 to every caller, and leave no audit row.
+//! `quiet = ["/favicon.ico", ...]`: paths that clients request on their own and that no row covers. Every caller gets
+//! 404, and no audit row is written.
 //!
-//! Each names one path, as it is decoded. A path that a row covers has an owner who decides about it, so it is a mistake
-//! to call it quiet.
+//! Each entry names one decoded path. A path that a row covers has an owner who decides about it, so listing it as
+//! quiet is a mistake.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -16,12 +16,12 @@ use super::table::Row;
 use crate::diagnostic::{Diagnostic, Lines};
 use crate::method::Method;
 
-/// More would be a way to switch the audit off.
+/// A longer list would be a way to switch the audit off.
 const MOST: usize = 100;
 /// In bytes.
 const LONGEST: usize = 256;
 
-/// The paths of the list, those that are none reported.
+/// The paths in the list; invalid ones are reported.
 pub(super) fn paths(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Vec<Spanned<String>> {
     let listed = reader.strings(value, "quiet").unwrap_or_default();
     if listed.len() > MOST {
@@ -47,7 +47,7 @@ pub(super) fn paths(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Vec<Sp
     listed
 }
 
-/// Why no request has this path, or more than one.
+/// Why no request can have this path, or why it could stand for several.
 fn problem(path: &str) -> Option<&'static str> {
     let segments = || path.split('/').skip(1);
     if !path.starts_with('/') {
@@ -67,7 +67,7 @@ fn problem(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Reports the paths that a row covers, for whatever method.
+/// Reports the paths that a row covers for any method.
 pub(super) fn check_rows(
     reader: &mut Reader,
     quiet: &[Spanned<String>],

@@ -1,4 +1,5 @@
-//! TOML values as typed ones, with a finding for each that is not: what every part of `routes.toml` is read with.
+//! Reads TOML values as typed ones, with a finding for each value of another type. Every part of `routes.toml` is read
+//! with it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
@@ -12,15 +13,15 @@ use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::LegacyRole;
 use crate::span::Unit;
 
-/// Collects findings while it turns TOML values into typed ones.
+/// Collects findings while it converts TOML values into typed ones.
 #[derive(Default)]
 pub(super) struct Reader {
     pub(super) findings: Vec<Diagnostic>,
-    /// The mistake in the syntax, beside which no finding counts.
+    /// The syntax error; if there is one, no other finding counts.
     pub(super) broken: Option<Diagnostic>,
     /// The words of `legacy_roles`; `None` if the file does not declare them.
     pub(super) declared_roles: Option<BTreeSet<LegacyRole>>,
-    /// What many rows have, held once.
+    /// Values that many rows share, stored once.
     pub(super) shared: SharedParts,
     pub(super) shared_roles: HashSet<Arc<BTreeSet<LegacyRole>>>,
 }
@@ -30,7 +31,7 @@ impl Reader {
         self.findings.push(finding);
     }
 
-    /// Says what may have been meant by what was reported last.
+    /// Adds a suggestion to the last finding.
     pub(super) fn suggest_last(&mut self, suggestion: &str) {
         if let Some(last) = self.findings.pop() {
             self.findings.push(last.suggest(suggestion));
@@ -76,7 +77,7 @@ impl Reader {
         }
     }
 
-    /// [`Reader::string`] for a word that many rows have.
+    /// [`Reader::string`] for a word that many rows share.
     pub(super) fn shared_string(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<Arc<str>> {
         self.text(value, what).map(|text| self.shared.text(text))
     }
@@ -85,7 +86,7 @@ impl Reader {
         self.text(value, what).map(str::to_owned)
     }
 
-    /// A text that is not empty.
+    /// A non-empty text.
     fn text<'t>(&mut self, value: &'t Spanned<DeValue<'_>>, what: &str) -> Option<&'t str> {
         match value.get_ref() {
             DeValue::String(text) if !text.is_empty() => Some(text),
@@ -97,7 +98,7 @@ impl Reader {
         }
     }
 
-    /// A switch that may only be `true`: `public = false` would read as a promise that nobody made.
+    /// A switch that may only be `true`: `public = false` would read as a promise that was never made.
     pub(super) fn switch(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<()> {
         match value.get_ref() {
             DeValue::Boolean(true) => Some(()),
@@ -201,7 +202,7 @@ impl Reader {
         wanted: &str,
         found: &DeValue<'_>,
     ) -> Option<T> {
-        // `a row` is no key.
+        // `a row` is not a key.
         let what_in_words = if what.contains(' ') { what.to_owned() } else { format!("`{what}`") };
         let message = format!("{what_in_words} must be {wanted}, not {}", type_name(found));
         let finding = Diagnostic::new("wrong-type", value.span(), message);
@@ -213,7 +214,7 @@ impl Reader {
     }
 }
 
-/// The value of another type that was probably meant.
+/// The probable intended value, written with the expected type.
 fn written(what: &str, wanted: &str, found: &DeValue<'_>) -> Option<String> {
     match (wanted, found) {
         ("a table", DeValue::String(_)) if what == "a row" => {
@@ -242,7 +243,7 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// A set of names without repeats; used where the file lists roles.
+/// A set of names without repetitions, for lists of roles in the file.
 pub(super) fn distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> Result<BTreeSet<T>, ()> {
     let mut set = BTreeSet::new();
     for item in items {

@@ -1,23 +1,24 @@
-//! Where two mappings can answer differently: every pair of rows that some request meets. What no row covers, paths and
-//! undeclared methods alike, is a pair too, of no row and no row.
+//! Where two mappings can answer differently: every pair of rows that some request meets. Requests that no row covers,
+//! whether by path or by undeclared method, form a pair too, with no row on either side.
 //!
-//! Both trees are walked at once, segment by segment. Of paths there is no end, but of the *positions* that a path can
-//! lead to there is: which places of both trees a search could be at, in which order it would try them, how far the
-//! parts have come that take the rest of the path, which values were out of range, and what the longest prefix is
-//! ([`position`]). Two paths that lead to the same position find the same rows, whatever follows. So one path for each
-//! position is enough, and for each position [`segments`] finds one segment for each position that can be next.
-//! The answers themselves are those of [`Mapping::find`] for these paths: what is reported occurs.
+//! Both trees are walked at once, segment by segment. There are infinitely many paths, but only finitely many
+//! *positions* that a path can lead to. A position states which places of both trees a search could be at, in which
+//! order it would try them, how far the parts that take the rest of the path have come, which values were out of range,
+//! and what the longest prefix is ([`position`]). Two paths that lead to the same position find the same rows, whatever
+//! follows. So one path for each position is enough, and for each position [`segments`] finds one segment for each
+//! possible next position. The answers themselves are those of [`Mapping::find`] for these paths: every reported pair
+//! does occur.
 //!
-//! Where both mappings have the same rows below a place, the walk does not go through all combinations with the
-//! rows that lie behind it in the search: [`Pair::split`](position::Pair::split) says why none is missed.
+//! Where both mappings have the same rows below a place, the walk does not go through all combinations with the rows
+//! that come after it in the search: [`Pair::split`](position::Pair::split) explains why none is missed.
 //!
-//! Nothing is missed among the paths that the request firewall lets through, except for three things:
+//! No region is missed among the paths that the request firewall passes, with three exceptions:
 //!
 //! - numbers of more than 4,300 digits, which `int` refuses, are not tried;
-//! - whether a `float` is in its range is taken from its decimals; the application rounds it first, so that a value
-//!   may be taken for one beyond a limit that differs from it in the seventeenth digit;
-//! - a part with lengths in the thousands, and mappings of which the comparison takes too long, are not looked through:
-//!   [`Regions::complete`] is false then.
+//! - whether a `float` is in its range is decided from its decimals; the application rounds it first, so a value may be
+//!   judged to be beyond a limit that differs from it only in the seventeenth digit;
+//! - parts with lengths in the thousands, and mappings whose comparison takes too long, are not searched completely:
+//!   [`Regions::complete`] is then false.
 
 mod number;
 mod outline;
@@ -42,11 +43,11 @@ pub struct Region<'m> {
     pub methods: MethodSet,
     /// A decoded path that belongs here.
     pub example: String,
-    /// The row of the old mapping that decides; `None` where none does.
+    /// The deciding row of the old mapping; `None` if there is none.
     pub old: Option<&'m Row>,
-    /// The row of the new mapping that decides.
+    /// The deciding row of the new mapping.
     pub new: Option<&'m Row>,
-    /// Whether the old and the new mapping name the path in `quiet`: such paths are regions of their own.
+    /// Whether the old and the new mapping list the path in `quiet`: such paths are separate regions.
     pub quiet: [bool; 2],
 }
 
@@ -65,16 +66,16 @@ impl Region<'_> {
 /// All regions of two mappings.
 #[derive(Clone, Debug)]
 pub struct Regions<'m> {
-    /// By the new row's place in the file, then the old one's; then what no new row decides, and last what no row decides
-    /// in either mapping.
+    /// Sorted by the new row's place in the file, then by the old one's; then the regions without a new row, and last
+    /// those without a row in either mapping.
     pub all: Vec<Region<'m>>,
-    /// Whether all paths were looked at. If not, regions may be missing; those that are there are true.
+    /// Whether all paths were examined. If not, regions may be missing; the listed ones are still correct.
     pub complete: bool,
 }
 
 impl Mapping {
     /// Calls `look` with a path for every way in which a search can go through these rows and through the rules of an
-    /// application. Returns whether it could do so for all of them.
+    /// application. Returns whether it could do so for all ways.
     pub fn walk_beside(&self, application: &Matcher, mut look: impl FnMut(&str)) -> bool {
         walk(application, &self.matcher, |met| {
             if let Met::MayEnd(path) = met {
@@ -85,14 +86,14 @@ impl Mapping {
 
     /// Every pair of rows, one of this mapping and one of `new`, that some request meets.
     ///
-    /// A pair is there once, with all its methods. Should no single path show it for all of them, it is there again
-    /// with another path and the methods that are left.
+    /// Each pair occurs once, with all its methods. If no single path shows the pair for all of them, it occurs again
+    /// with another path and the remaining methods.
     pub fn regions<'m>(&'m self, new: &'m Mapping) -> Regions<'m> {
         let mut survey = Survey { old: self, new, sightings: BTreeMap::new(), knows_uncovered: false };
         let complete = walk(&self.matcher, &new.matcher, |met| match met {
             Met::MayEnd(path) => survey.look(path),
-            // Where no row can end there is none for any method, and one such path shows all about what is uncovered.
-            // Where there is none, rows can end everywhere, and all is looked at anyway.
+            // Where no row can end, there is none for any method, so one such path is enough to show the uncovered
+            // case. Where there is no such path, rows can end everywhere, and everything is examined anyway.
             Met::DeadEnd { .. } if survey.knows_uncovered => {}
             Met::DeadEnd { path, segment } => survey.look(&format!("{path}/{segment}")),
         });
@@ -103,7 +104,7 @@ impl Mapping {
     }
 }
 
-/// A path that a walk has come to.
+/// A path that a walk has reached.
 enum Met<'p> {
     /// A rule of one of the tables may match it.
     MayEnd(&'p str),
@@ -111,8 +112,8 @@ enum Met<'p> {
     DeadEnd { path: &'p str, segment: &'p str },
 }
 
-/// Calls `look` with a path for every way in which a search can go through two tables of rules. Returns whether it could
-/// do so for all of them.
+/// Calls `look` with a path for every way in which a search can go through two tables of rules. Returns whether it
+/// could do so for all ways.
 fn walk(old: &Matcher, new: &Matcher, mut look: impl FnMut(Met<'_>)) -> bool {
     let pair = Pair::new(old, new);
     let mut budget = Budget::new(BUDGET);
@@ -151,32 +152,32 @@ impl<'m> IntoIterator for Regions<'m> {
     }
 }
 
-/// How much is done before a survey gives up: some seconds' work.
+/// The amount of work after which a survey gives up: some seconds.
 const BUDGET: usize = 100_000_000;
 
-/// The rows of a pair, by their place in either mapping, and whether the path is quiet there.
+/// The rows of a pair, by their place in each mapping, and whether the path is quiet there.
 type SightingKey = (Option<usize>, Option<usize>, [bool; 2]);
 
-/// What has been seen of two mappings.
+/// What a survey has found about two mappings.
 struct Survey<'m> {
     old: &'m Mapping,
     new: &'m Mapping,
     sightings: BTreeMap<SightingKey, Sighting<'m>>,
-    /// Whether a path was met that has no row for any method on either side.
+    /// Whether some path has no row for any method on either side.
     knows_uncovered: bool,
 }
 
-/// A pair of rows that was met.
+/// A pair of rows that some path meets.
 struct Sighting<'m> {
     old: Option<&'m Row>,
     new: Option<&'m Row>,
     quiet: [bool; 2],
-    /// The methods for which a path meets it, where no path has more of them.
+    /// Paths with the methods for which they meet the pair; only those whose methods no other path covers.
     examples: Vec<(MethodSet, String)>,
 }
 
 impl<'m> Survey<'m> {
-    /// Asks both mappings about a path.
+    /// Looks a path up in both mappings.
     fn look(&mut self, path: &str) {
         let mut pairs: Vec<(Option<&Row>, Option<&Row>, MethodSet)> = Vec::new();
         for method in Method::ALL {
@@ -214,7 +215,7 @@ impl<'m> Sighting<'m> {
         }
     }
 
-    /// One region, unless no path meets the pair for all methods for which it is met at all.
+    /// One region, or several if no single path meets the pair for all its methods.
     fn regions(mut self) -> Vec<Region<'m>> {
         self.examples.sort_by_key(|(methods, _)| std::cmp::Reverse(methods.iter().count()));
         let mut known = MethodSet::EMPTY;
@@ -236,12 +237,12 @@ fn decider<'m>(mapping: &'m Mapping, path: &str, method: Method) -> Option<&'m R
     mapping.find(path, method).row()
 }
 
-/// By which rows are identified.
+/// The value that identifies a row.
 fn place(row: Option<&Row>) -> Option<usize> {
     row.map(|row| row.offset)
 }
 
-/// What of a position has not been seen yet, and is worth going on from.
+/// The part of a position that is new and worth continuing from.
 fn unseen(pair: &Pair<'_>, position: Position, seen: &mut HashSet<Position>) -> Option<Position> {
     if position.is_dead() || !seen.insert(position.clone()) {
         return None;

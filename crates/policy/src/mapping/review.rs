@@ -1,6 +1,7 @@
-//! What is no mistake in a sound mapping and still worth a look before it goes live.
+//! Findings that are not mistakes in a valid mapping, but worth a look before it goes live.
 //!
-//! A mistake keeps a file from being activated ([`Mapping::parse`], [`Mapping::check_against`]); a remark never does.
+//! A mistake prevents a file from being activated ([`Mapping::parse`], [`Mapping::check_against`]); a remark never
+//! does.
 
 mod file;
 mod legacy;
@@ -19,8 +20,8 @@ use crate::rbac::LegacyRole;
 use crate::rbac::catalog::Catalog;
 
 impl Mapping {
-    /// Remarks about the table, in the order of the file. What depends on the roles that exist is left out where
-    /// there is no `catalog`.
+    /// Remarks about the table, in the order of the file. Without a `catalog`, remarks that depend on the existing
+    /// roles are left out.
     pub fn review(&self, catalog: Option<&Catalog>) -> Vec<Diagnostic> {
         let mut remarks = Vec::new();
         remarks.extend(file::unmapped_is_forwarded(self));
@@ -37,8 +38,8 @@ impl Mapping {
         remarks
     }
 
-    /// Remarks about rows with `gate = true` that lead to nothing the gate serves. `routes` are its routes: a method, and a
-    /// path of that form.
+    /// Remarks about rows with `gate = true` that lead to no route of the gate. `routes` are its routes: a method, and
+    /// a path of that form.
     pub fn review_own_routes(&self, routes: &[(Method, &str)]) -> Vec<Diagnostic> {
         own::rows_without_a_route(self, routes)
     }

@@ -1,4 +1,4 @@
-//! The rollout of a cluster: `legacy`, `shadow` or `v2`, for whom V2 comes first, and when it is ready.
+//! The rollout of a cluster: `legacy`, `shadow` or `v2`, which callers V2 decides first, and when the cluster is ready.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -32,27 +32,27 @@ impl ClusterMode {
     }
 }
 
-/// A cluster's mode, and the cohort for which V2 is enforced before it is for all.
+/// A cluster's mode, and the cohort for which V2 is enforced before it is enforced for everyone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rollout {
     pub mode: ClusterMode,
-    /// Only with [`ClusterMode::V2`]: everybody else is in shadow.
+    /// Only with [`ClusterMode::V2`]: callers outside the cohort are in shadow.
     pub cohort: Option<Cohort>,
 }
 
 impl Rollout {
-    /// What a row without a cluster is in.
+    /// The rollout of a row without a cluster.
     pub const LEGACY: Rollout = Rollout { mode: ClusterMode::Legacy, cohort: None };
 
-    /// What a row is in that V2 alone can decide.
+    /// The rollout of a row that only V2 can decide.
     pub const V2: Rollout = Rollout { mode: ClusterMode::V2, cohort: None };
 
-    /// The same mode for everybody.
+    /// The same mode for everyone.
     pub const fn everybody(mode: ClusterMode) -> Rollout {
         Rollout { mode, cohort: None }
     }
 
-    /// The mode in which somebody is decided who has this id and is in these groups.
+    /// The mode for a caller with this id in these groups.
     pub fn mode_for(&self, id: &str, groups: &BTreeSet<Arc<str>>) -> ClusterMode {
         match &self.cohort {
             Some(cohort) => self.mode_at(groups, (cohort.percent > 0).then(|| percentile(id))),
@@ -60,7 +60,7 @@ impl Rollout {
         }
     }
 
-    /// The same for a caller at this [`percentile`]; without one, only the groups count, and a share of all.
+    /// The mode for a caller at this [`percentile`]. Without one, only the groups count, or a share of 100 %.
     pub fn mode_at(&self, groups: &BTreeSet<Arc<str>>, percentile: Option<u64>) -> ClusterMode {
         match &self.cohort {
             Some(cohort) if !cohort.holds(groups, percentile) => ClusterMode::Shadow,
@@ -80,7 +80,7 @@ impl fmt::Display for Rollout {
     }
 }
 
-/// Those for whom V2 is enforced first: the members of some groups, and a share of all.
+/// The callers for which V2 is enforced first: the members of some groups, and a share of all callers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cohort {
     pub groups: BTreeSet<Arc<str>>,
@@ -96,31 +96,31 @@ impl Cohort {
     }
 }
 
-/// Where an id falls among a hundred equal shares, 0 to 99: always the same for the same id.
+/// The position of an id among a hundred equal shares, 0 to 99: always the same for the same id.
 pub fn percentile(id: &str) -> u64 {
     let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
     let [a, b, c, d, e, f, g, h, ..] = digest;
     u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 100
 }
 
-/// What has to hold before a cluster may go to V2.
+/// The conditions for flipping a cluster to V2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The clusters that V2 has to decide first.
     pub after: BTreeSet<Arc<str>>,
-    /// For how long: these in V2, and the cluster itself in shadow.
+    /// The minimum time: for the clusters in `after` with V2, and for the cluster itself in shadow.
     pub soaked_hours: u32,
-    /// Why it may go before its time.
+    /// Why it may be flipped too early.
     pub excuse: Option<Excuse>,
-    /// Where the cluster is named in the file.
+    /// The place in the file where the cluster is named.
     pub(super) place: std::ops::Range<usize>,
 }
 
-/// `override = { reason = "...", ref = "..." }`: why a cluster may go to V2 before its time.
+/// `override = { reason = "...", ref = "..." }`: why a cluster may be flipped to V2 too early.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Excuse {
     pub reason: String,
-    /// Where that is recorded.
+    /// Where the reason is recorded.
     #[serde(rename = "ref")]
     pub reference: String,
 }
@@ -128,13 +128,13 @@ pub struct Excuse {
 /// When a cluster in shadow is ready for V2 (product: "its soak gate").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SoakTerms {
-    /// Days without interruption in shadow.
+    /// Uninterrupted days in shadow.
     pub shadow_days: u32,
-    /// Hours since the last disagreement that nobody has explained.
+    /// Hours since the last unexplained disagreement.
     pub quiet_hours: u32,
-    /// Requests that both gates judged.
+    /// Requests that both gates decided.
     pub requests: u32,
-    /// Different admins of each legacy role that the cluster's rows name; of a role that fewer hold, all of them.
+    /// Different admins of each legacy role that the cluster's rows name; all of them, for a role with fewer holders.
     pub admins: u32,
 }
 

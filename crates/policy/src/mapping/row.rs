@@ -49,7 +49,7 @@ pub(super) const ROW_KEYS: [&str; 25] = [
     "freshness",
     "note",
 ];
-/// The keys that each say alone what kind of row it is.
+/// The keys each of which alone specifies the kind of a row.
 const KIND_SWITCHES: [&str; 5] = ["public", "session", "machine", "upstream", "gone"];
 /// The keys that only a gated row may have.
 const GATE_KEYS: [&str; 9] = [
@@ -64,10 +64,10 @@ const GATE_KEYS: [&str; 9] = [
     "machine_or_session",
 ];
 
-/// What a row that the gate itself serves cannot have.
+/// Keys that a row served by the gate itself cannot have.
 const NOT_OF_THE_GATE: [&str; 5] = ["websocket", "stream", "cors", "totp", "forbidden"];
 
-/// What a row's inline table says.
+/// The contents of a row's inline table.
 pub(super) struct RowBody {
     pub kind: RowKind,
     pub unauthenticated: Unauthenticated,
@@ -84,7 +84,7 @@ pub(super) struct RowBody {
     pub freshness: Option<Freshness>,
 }
 
-/// Reads a row; `None` when it holds a mistake, which has been reported then.
+/// Reads a row; `None` if it has a mistake, which is then already reported.
 pub(super) fn parse_row(
     reader: &mut Reader,
     value: &Spanned<DeValue<'_>>,
@@ -119,7 +119,7 @@ pub(super) fn parse_row(
     (reader.findings.len() == before).then_some(body)
 }
 
-/// `cors = true`: preflights pass, which carry no credential. Where none is asked for, they pass already.
+/// `cors = true`: preflights, which carry no credential, pass. On rows that require no credential, they pass anyway.
 fn cors(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> bool {
     let Some(value) = table.get("cors") else { return false };
     if kind.is_some_and(|kind| !kind.asks_who() && *kind != RowKind::Machine) {
@@ -128,7 +128,8 @@ fn cors(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> boo
     reader.switch(value, "cors").is_some()
 }
 
-/// `forbidden` on a row that denies nobody whom it knows would read as a promise that nothing keeps.
+/// Only a row with a role or permission denies known callers. `forbidden` on any other row would read as a promise that
+/// nothing keeps.
 fn forbidden(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> Forbidden {
     let Some(value) = table.get("forbidden") else { return Forbidden::default() };
     if kind.is_some_and(|kind| !matches!(kind, RowKind::Gated { .. })) {
@@ -141,8 +142,8 @@ fn forbidden(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -
     reader.word(value, "forbidden", &Forbidden::WORDS).unwrap_or_default()
 }
 
-/// `gate = true`: the gate itself serves the route. It serves only whom it knows, and what it does not pass on has no
-/// WebSocket, no stream, no preflight and no TOTP of Console's.
+/// `gate = true`: the gate itself serves the route. It serves only known callers. Nothing goes to Console, so there is
+/// no WebSocket, no stream, no preflight and no TOTP of Console's.
 fn gate(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> bool {
     let Some(value) = table.get("gate") else { return false };
     if kind.is_some_and(|kind| !kind.asks_who()) {
@@ -157,7 +158,7 @@ fn gate(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> boo
     reader.switch(value, "gate").is_some()
 }
 
-/// `freshness` on a row for which nobody is looked up would read as a promise that nothing keeps.
+/// `freshness` on a row that identifies no principal would read as a promise that nothing keeps.
 fn freshness(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> Option<Freshness> {
     let value = table.get("freshness")?;
     if kind.is_some_and(|kind| !kind.asks_who()) {
@@ -166,7 +167,7 @@ fn freshness(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -
     reader.word(value, "freshness", &Freshness::WORDS)
 }
 
-/// `upstream = true, unreviewed = "no @require_role"`: `import` has left the row to Console.
+/// `upstream = true, unreviewed = "no @require_role"`: `import` left the row to Console.
 fn unreviewed(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> Option<Arc<str>> {
     let value = table.get("unreviewed")?;
     if kind.is_some_and(|kind| *kind != RowKind::Upstream) {
@@ -175,19 +176,19 @@ fn unreviewed(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) 
     reader.shared_string(value, "unreviewed")
 }
 
-/// Whether it may be meant to be a key that says who has access.
+/// Whether it may be a misspelt key that specifies who has access.
 fn is_misspelt(key: &str) -> bool {
     !ROW_KEYS.contains(&key) && closest(key, KIND_SWITCHES.into_iter().chain(GATE_KEYS)).is_some()
 }
 
 fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Option<RowKind> {
-    // `upstream = "raptor"` says where the row leads, and not who has access.
+    // `upstream = "raptor"` specifies where the row leads, and not who has access.
     let is_switch =
         |key: &&str| table.get(*key).is_some_and(|value| *key != "upstream" || !upstream::is_name(value));
     let switches: Vec<&str> = KIND_SWITCHES.into_iter().filter(is_switch).collect();
     let gate_keys: Vec<&str> = GATE_KEYS.into_iter().filter(|key| table.contains_key(*key)).collect();
     match (switches.as_slice(), gate_keys.as_slice()) {
-        // A key that is misspelt is reported as such.
+        // A misspelt key has its own finding.
         ([], []) if table.iter().any(|(key, _)| is_misspelt(key.get_ref())) => None,
         ([], []) => {
             reader.report(
@@ -294,7 +295,8 @@ fn contradiction(reader: &mut Reader, route: &Range<usize>, message: &str) {
     reader.report(Diagnostic::new("contradiction", route.clone(), message));
 }
 
-/// What has to be held, all of it; nothing where neither `role` nor `permission` is there. `None`: a mistake, reported.
+/// All requirements of the row; empty without `role` and `permission`. `None` for a mistake, which is then already
+/// reported.
 fn requirement(reader: &mut Reader, table: &DeTable<'_>, place: &Range<usize>) -> Option<Vec<Requirement>> {
     match (table.get("role"), table.get("permission")) {
         (Some(role), None) => Some(vec![Requirement::Role(reader.shared_string(role, "role")?)]),
@@ -310,7 +312,7 @@ fn requirement(reader: &mut Reader, table: &DeTable<'_>, place: &Range<usize>) -
     }
 }
 
-/// `permission = ["a", "b"]`: all of them.
+/// `permission = ["a", "b"]`: all of them are required.
 fn permissions(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Vec<Requirement>> {
     let mut all: Vec<Requirement> = Vec::new();
     for name in value.get_ref().as_array().into_iter().flat_map(|names| names.iter()) {

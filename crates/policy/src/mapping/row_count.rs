@@ -1,4 +1,4 @@
-//! `rows = N`: the file says how many rows it has, so that one that was cut short is no mapping.
+//! `rows = N`: the file states how many rows it has, so that a truncated file is not a valid mapping.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -7,7 +7,7 @@ use super::Mapping;
 use super::reader::Reader;
 use crate::diagnostic::Diagnostic;
 
-/// Compares what the file says with the rows that are written in it, sound or not.
+/// Compares the stated count with the number of rows written in the file, valid or not.
 pub(super) fn check(reader: &mut Reader, root: &DeTable<'_>, written: usize) {
     let Some(value) = root.get("rows") else { return };
     let Some(said) = reader.integer(value, "rows", 0..=u32::MAX) else { return };
@@ -23,7 +23,7 @@ pub(super) fn check(reader: &mut Reader, root: &DeTable<'_>, written: usize) {
     );
 }
 
-/// How many rows `blueprints` has.
+/// The number of rows in `blueprints`.
 pub(super) fn written(blueprints: &Spanned<DeValue<'_>>) -> usize {
     let table = |value: &DeValue<'_>| match value {
         DeValue::Table(table) => table.len(),
@@ -37,18 +37,18 @@ pub(super) fn written(blueprints: &Spanned<DeValue<'_>>) -> usize {
     routes.map(|routes| table(routes.get_ref())).sum()
 }
 
-/// What [`counted`] did.
+/// The result of [`counted`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// The file with its count, everything else as it was.
+    /// The file with the right count, and otherwise unchanged.
     pub text: String,
     pub rows: usize,
-    /// What it said before; `None`: nothing.
+    /// The count that it stated before; `None` if it stated none.
     pub before: Option<String>,
 }
 
-/// The file with `rows = N` as it is: changed where the file says it, and else written below `version`. `None` where
-/// the file has another mistake than its count: then it is unknown how many rows are meant.
+/// The file with a correct `rows = N`: updated where the file states it, otherwise inserted below `version`. `None` if
+/// the file has any mistake other than its count, because the intended number of rows is then unknown.
 pub fn counted(source: &str) -> Option<Counted> {
     let (document, errors) = DeTable::parse_recoverable(source);
     if !errors.is_empty() {
@@ -69,12 +69,12 @@ pub fn counted(source: &str) -> Option<Counted> {
         }
     };
     let text = format!("{}{new}{}", source.get(..place.start)?, source.get(place.end..)?);
-    // The proof that nothing else was touched, and nothing else is wrong.
+    // Proves that nothing else was changed, and that there is no other mistake.
     let mapping = Mapping::parse("the counted file", &text).ok()?;
     (mapping.rows().len() == rows).then_some(Counted { text, rows, before })
 }
 
-/// Where the line ends that holds `place`, before its line end, and how the file ends its lines.
+/// The end of the line that contains `place`, before its line break, and the line break that the file uses.
 fn end_of_line(source: &str, place: usize) -> (usize, &'static str) {
     let rest = &source[place..];
     match rest.find('\n') {

@@ -1,7 +1,7 @@
-//! The JSON Schema of `routes.toml`, from the tables of keys and words by which it is read.
+//! The JSON Schema of `routes.toml`, from the tables of keys and words with which the file is read.
 //!
-//! It says which keys there are and of what type they are. What a row may combine, and what overlaps, only the parser
-//! knows: what it accepts is valid here, and not the other way round.
+//! It specifies the keys and their types. Only the parser knows which keys a row may combine and which rows overlap: a
+//! file that the parser accepts is valid here, but not the other way round.
 
 use serde_json::{Map, Value, json};
 
@@ -24,7 +24,7 @@ impl Mapping {
     }
 }
 
-/// A table with these keys alone.
+/// A table with only these keys.
 fn table(keys: &[&str], of_key: fn(&str) -> Value) -> Map<String, Value> {
     let properties: Map<String, Value> = keys.iter().map(|key| ((*key).to_owned(), of_key(key))).collect();
     let schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
@@ -32,7 +32,7 @@ fn table(keys: &[&str], of_key: fn(&str) -> Value) -> Map<String, Value> {
     schema
 }
 
-/// A key with a sentence about it.
+/// A key with a description.
 fn key(description: &str, schema: Value) -> Value {
     let Value::Object(mut schema) = schema else { return schema };
     schema.insert("description".into(), description.into());

@@ -1,6 +1,6 @@
 //! The typed mapping: what each route requires of its caller.
 //!
-//! A [`Mapping`] exists only if the whole file was sound: its fields are private and only the parser makes one.
+//! A [`Mapping`] exists only if the whole file was valid: its fields are private and only the parser makes one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,7 +25,8 @@ pub enum BodyField {
 }
 
 impl BodyField {
-    /// How deep a JSON body may nest. No rule needs more, and it is how parsers are made to disagree or to crash.
+    /// How deeply a JSON body may nest. No rule needs more, and deep nesting is a way to make parsers disagree or
+    /// crash.
     pub const MAX_DEPTH: usize = 32;
 
     /// The pointer or the field's name.
@@ -35,7 +36,7 @@ impl BodyField {
         }
     }
 
-    /// Whether this is the field of an object or array that holds `inner`: no body has a single value at both.
+    /// Whether this is the field of an object or array that contains `inner`: no body has a single value at both.
     pub fn is_around(&self, inner: &BodyField) -> bool {
         match (self, inner) {
             (BodyField::Json(outer), BodyField::Json(inner)) => {
@@ -51,20 +52,21 @@ impl BodyField {
 pub struct BodyRule {
     pub field: BodyField,
     pub equals: String,
-    /// What is asked for *in addition* to the row's own requirement when the field has that value.
+    /// The requirement *in addition* to the row's own when the field has that value.
     pub requires: Requirement,
 }
 
 /// The V2 side of a gated row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum V2Gate {
-    /// An operator has not decided yet (cutover design, I-6): the row stays on its legacy gate whatever its cluster says.
+    /// No operator has decided yet (cutover design, I-6): the row stays on its legacy gate whatever the mode of its
+    /// cluster.
     Undecided { question: String, options: BTreeMap<String, String> },
-    /// What is asked for, what has to be held besides, and what some bodies ask for more; with a ticket, what has to be
-    /// granted for it.
+    /// The requirement, further requirements, and the additional ones for some bodies; with a ticket rule, the
+    /// requirement has to be granted for the ticket.
     Requires {
         base: Requirement,
-        /// `permission = ["a", "b"]`: the second and those after it.
+        /// `permission = ["a", "b"]`: all but the first.
         also: Vec<Requirement>,
         when: Vec<BodyRule>,
         ticket: Option<Box<TicketRule>>,
@@ -72,7 +74,7 @@ pub enum V2Gate {
 }
 
 impl V2Gate {
-    /// What is asked for whatever the body, in words; nothing where it is undecided.
+    /// The requirements for every body, in words; empty if the row is undecided.
     pub fn demand(&self) -> String {
         let V2Gate::Requires { base, also, .. } = self else { return String::new() };
         let all: Vec<String> = std::iter::once(base).chain(also).map(ToString::to_string).collect();
@@ -80,14 +82,14 @@ impl V2Gate {
     }
 }
 
-/// `ticket = { query = "ticket_id", customer = "path:id", without = "raptor-audit-admin" }`: the row's requirement has to be
-/// granted for the ticket and the customer that the request names.
+/// `ticket = { query = "ticket_id", customer = "path:id", without = "raptor-audit-admin" }`: the row's requirement has
+/// to be granted for the ticket and the customer that the request names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TicketRule {
     /// The parameter of the query that names the ticket.
     pub query: Arc<str>,
     pub customer: CustomerPlace,
-    /// The roles each of which is enough without a ticket, and without the row's requirement.
+    /// The roles each of which is enough without a ticket and without the row's requirement.
     pub without: BTreeSet<Requirement>,
 }
 
@@ -109,7 +111,7 @@ impl fmt::Display for CustomerPlace {
     }
 }
 
-/// In words, after what the row requires.
+/// In words, to follow the row's requirement.
 impl fmt::Display for TicketRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TicketRule { query, customer, without } = self;
@@ -118,12 +120,12 @@ impl fmt::Display for TicketRule {
     }
 }
 
-/// What kind of row it is, and so which credential it takes.
+/// The kind of a row, which determines the credential that it accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RowKind {
     /// A session (or, when `machine` is set, an enrolled machine token) that passes the gate in force.
     Gated {
-        /// The arguments of `@require_role`; `None` where there never was a legacy gate.
+        /// The arguments of `@require_role`; `None` if there never was a legacy gate.
         legacy: Option<Arc<BTreeSet<LegacyRole>>>,
         v2: V2Gate,
         /// `machine_or_session = true` (open question 6).
@@ -142,12 +144,12 @@ pub enum RowKind {
 }
 
 impl RowKind {
-    /// Whether the decision depends on who asks, and so on the database.
+    /// Whether the decision depends on the caller's identity, and so on the database.
     pub fn asks_who(&self) -> bool {
         matches!(self, RowKind::Gated { .. } | RowKind::Session)
     }
 
-    /// What some bodies require besides; empty where the body does not matter.
+    /// The additional requirements for some bodies; empty if the body does not matter.
     pub fn body_rules(&self) -> &[BodyRule] {
         match self {
             RowKind::Gated { v2: V2Gate::Requires { when, .. }, .. } => when,
@@ -155,7 +157,7 @@ impl RowKind {
         }
     }
 
-    /// All that the row's V2 gate asks for whatever the body is; empty where there is none or it is undecided.
+    /// All requirements of the row's V2 gate that hold for every body; empty if there is no V2 gate or it is undecided.
     pub fn required(&self) -> Vec<&Requirement> {
         match self {
             RowKind::Gated { v2: V2Gate::Requires { base, also, .. }, .. } => {
@@ -165,13 +167,13 @@ impl RowKind {
         }
     }
 
-    /// Everything that the row's V2 gate may ask for; empty where there is none or it is undecided.
+    /// All requirements that the row's V2 gate may have; empty if there is no V2 gate or it is undecided.
     pub fn requirements(&self) -> Vec<&Requirement> {
         let of_bodies = self.body_rules().iter().map(|rule| &rule.requires);
         self.required().into_iter().chain(of_bodies).collect()
     }
 
-    /// The rule about a ticket, if V2 asks for one.
+    /// The ticket rule, if V2 requires a ticket.
     pub fn ticket(&self) -> Option<&TicketRule> {
         match self {
             RowKind::Gated { v2: V2Gate::Requires { ticket, .. }, .. } => ticket.as_deref(),
@@ -180,14 +182,15 @@ impl RowKind {
     }
 }
 
-/// What a caller without identity gets from a session row.
+/// The answer of a session row to a caller without identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unauthenticated {
     /// 302 to the login page (htmx: `HX-Redirect`).
     Redirect,
     /// 401 with a problem document.
     Status401,
-    /// 403, as an application that does not send strangers to its login. Nobody is known, so there is no audit row.
+    /// 403, as from an application that does not redirect unknown callers to its login. No principal is known, so there
+    /// is no audit row.
     Status403,
 }
 
@@ -200,13 +203,13 @@ impl Unauthenticated {
     ];
 }
 
-/// What an admin gets who is denied. The denial is audited all the same; a machine gets 403 always.
+/// The answer to an admin that is denied. The denial is audited whatever the answer is; a machine always gets 403.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Forbidden {
-    /// 403, with what is lacking.
+    /// 403, naming the missing requirement.
     #[default]
     Status403,
-    /// To the login page, as Django's `permission_required` sends them.
+    /// Redirect to the login page, as Django's `permission_required` does.
     Redirect,
 }
 
@@ -216,21 +219,22 @@ impl Forbidden {
         [("403", Forbidden::Status403), ("302", Forbidden::Redirect)];
 }
 
-/// The marker of a TOTP chain that stays in Console (cutover design, I-3 and I-8). It changes nothing here; reports show it.
+/// The marker of a TOTP chain that stays in Console (cutover design, I-3 and I-8). It changes nothing here; reports
+/// show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Totp {
     Elevation,
     Inline,
 }
 
-/// How current the answer about who holds what has to be.
+/// How current the data about a caller's access has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Freshness {
-    /// Everything that was committed before the request arrived, by a read that began after it arrived.
+    /// Includes everything that was committed before the request arrived, by a read that began after its arrival.
     #[default]
     Strict,
-    /// What the database last announced, while it is proven that it would have announced a change.
+    /// The state that the database last announced, while it is proven that a change would have been announced.
     Push,
 }
 
@@ -240,7 +244,8 @@ impl Freshness {
         [("push", Freshness::Push), ("strict", Freshness::Strict)];
 }
 
-/// `decided = { option = "B", by = "operator", ref = "#1473" }`: an operator's choice of a row's V2 role (cutover design, I-6).
+/// `decided = { option = "B", by = "operator", ref = "#1473" }`: an operator's choice of a row's V2 role (cutover
+/// design, I-6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Decided {
     /// One of the row's options, or [`Decided::CUSTOM`].
@@ -256,7 +261,7 @@ pub struct Decided {
 }
 
 impl Decided {
-    /// The word for a choice that is none of the options.
+    /// The word for a choice other than the options.
     pub const CUSTOM: &str = "custom";
 }
 
@@ -286,36 +291,36 @@ pub struct Row {
     pub route: Arc<str>,
     pub blueprint: Arc<str>,
     pub cluster: Option<Arc<str>>,
-    /// The methods as written; the matcher serves HEAD and OPTIONS besides, as Flask does.
+    /// The methods as written; the matcher also serves HEAD and OPTIONS, as Flask does.
     pub methods: MethodSet,
     pub pattern: Pattern,
     pub kind: RowKind,
     pub unauthenticated: Unauthenticated,
     pub forbidden: Forbidden,
     pub websocket: bool,
-    /// Whether a request's body goes to Console while it arrives, instead of when it is complete.
+    /// Whether a request's body is sent to Console while it arrives, instead of when it is complete.
     pub stream: bool,
-    /// Whether a CORS preflight for this row goes to Console, without a caller.
+    /// Whether a CORS preflight for this row is sent to Console, without a caller.
     pub cors: bool,
     /// Whether the gate itself serves the route: see [`Row::served_by_gate`].
     pub gate: bool,
     /// The upstream that serves the route instead of Console, by its name in the settings.
     pub upstream: Option<Arc<str>>,
-    /// The roles of which each makes the upstream notify the customer: see [`Row::notifies`].
+    /// The roles for any of which the upstream has to notify the customer: see [`Row::notifies`].
     pub notifies: BTreeSet<Requirement>,
     pub totp: Option<Totp>,
     /// Who chose the V2 role of a row that was undecided.
     pub decided: Option<Box<Decided>>,
-    /// Why `import` left the row to Console; nobody has reviewed it yet.
+    /// Why `import` left the row to Console; it has not been reviewed yet.
     pub unreviewed: Option<Arc<str>>,
-    /// The row's own, or its blueprint's; `None` leaves it to the settings.
+    /// The row's own value, or its blueprint's; `None` leaves it to the settings.
     pub freshness: Option<Freshness>,
     /// Byte offset of the row in the file, for reports.
     pub offset: usize,
 }
 
 impl Row {
-    /// The rule about a ticket, if the row's V2 gate asks for one.
+    /// The ticket rule, if the row's V2 gate requires a ticket.
     pub fn ticket(&self) -> Option<&TicketRule> {
         self.kind.ticket()
     }
@@ -325,13 +330,13 @@ impl Row {
         self.gate
     }
 
-    /// Whether the upstream has to notify the customer of a request by somebody who holds that.
+    /// Whether the upstream has to notify the customer of a request by a caller with this access.
     pub fn notifies(&self, access: &Access) -> bool {
         self.notifies.iter().any(|role| access.meets(role))
     }
 
-    /// Whether V2 alone can decide the row, because the route is the gate's own and never had a legacy gate. It is not
-    /// there while FLAG_RBAC_V2 is off.
+    /// Whether only V2 can decide the row, because the route is the gate's own and never had a legacy gate. Such a row
+    /// does not exist while FLAG_RBAC_V2 is off.
     pub fn exists_by_v2_alone(&self) -> bool {
         self.gate && matches!(&self.kind, RowKind::Gated { legacy: None, .. })
     }
@@ -344,7 +349,7 @@ pub enum Unmapped {
     Deny,
     /// Forwarded and counted: Console's own decorators still decide.
     Forward,
-    /// 404 for everybody, counted and not audited: a path that `quiet` names. Never what `unmapped` says.
+    /// 404 for every caller, counted and not audited: a path that `quiet` lists. Never a value of `unmapped` itself.
     Quiet,
 }
 
@@ -355,7 +360,7 @@ pub(super) struct SoakTable {
     pub of_clusters: BTreeMap<Arc<str>, SoakTerms>,
 }
 
-/// A sound mapping file.
+/// A valid mapping file.
 #[derive(Debug)]
 pub struct Mapping {
     pub(super) source: Arc<str>,
@@ -364,7 +369,7 @@ pub struct Mapping {
     pub(super) quiet: BTreeSet<String>,
     pub(super) declared_roles: Option<BTreeSet<LegacyRole>>,
     pub(super) clusters: BTreeMap<Arc<str>, Rollout>,
-    /// Only of clusters that demand one.
+    /// Only for clusters that require an order.
     pub(super) orders: BTreeMap<Arc<str>, Order>,
     pub(super) soak: SoakTable,
     pub(super) approvals: Approvals,
@@ -373,21 +378,21 @@ pub struct Mapping {
     pub(super) matcher: Matcher,
 }
 
-/// The row that a request is decided by, and how its path met it.
+/// The row that decides a request, and how the path matched it.
 #[derive(Clone, Copy, Debug)]
 pub enum Found<'m> {
     /// The row serves this path and method.
     Row(&'m Row),
     /// Console would redirect to the row's canonical path (a missing slash); its view does not run.
     Redirect(&'m Row),
-    /// Some row has the path, none the method.
+    /// Some row has the path, but none has the method.
     WrongMethod(MethodSet),
     /// No row has the path.
     Nothing,
 }
 
 impl<'m> Found<'m> {
-    /// The row that decides; `None` where the mapping's `unmapped` does.
+    /// The row that decides; `None` if the mapping's `unmapped` decides.
     pub fn row(self) -> Option<&'m Row> {
         match self {
             Found::Row(row) | Found::Redirect(row) => Some(row),
@@ -409,7 +414,7 @@ impl Mapping {
         }
     }
 
-    /// The value of a variable of the row that serves this path and method; `None` for a redirect, too.
+    /// The value of a variable of the row that serves this path and method; also `None` for a redirect.
     pub fn value_at<'a>(&'a self, path: &'a str, method: Method, variable: &str) -> Option<&'a str> {
         match self.matcher.find(path, method) {
             MatchOutcome::Match { values, .. } => values.named(variable),
@@ -417,7 +422,7 @@ impl Mapping {
         }
     }
 
-    /// Every row whose paths hold a decoded path, whatever the method, in the order in which the search comes to them.
+    /// Every row whose pattern fits a decoded path, whatever the method, in the order of the search.
     pub fn candidates<'m>(&'m self, path: &'m str) -> Vec<(&'m Row, Candidate<'m>)> {
         let candidates = self.matcher.candidates(path);
         candidates.into_iter().map(|candidate| (&self.rows[candidate.rule], candidate)).collect()
@@ -442,23 +447,23 @@ impl Mapping {
         of_rows.chain(&self.declared_roles).flatten().collect()
     }
 
-    /// How many rows accept a legacy role: of two roles, the one that fewer rows accept brings less.
+    /// The number of rows that accept a legacy role: of two roles, the one that fewer rows accept gives less access.
     pub fn rows_that_accept(&self, role: &LegacyRole) -> usize {
         let accepts = |row: &&Row| matches!(&row.kind, RowKind::Gated { legacy: Some(legacy), .. } if legacy.contains(role));
         self.rows.iter().filter(accepts).count()
     }
 
-    /// How a membership of each group is asked for that can be.
+    /// The rules for requesting membership of groups, by group.
     pub fn approvals(&self) -> &Approvals {
         &self.approvals
     }
 
-    /// How a membership of a group is asked for; `None` where it cannot be.
+    /// The rule for requesting membership of a group; `None` if membership cannot be requested.
     pub fn approval(&self, group: &str) -> Option<&ApprovalRule> {
         self.approvals.get(group)
     }
 
-    /// Who approves edits of groups, roles and permissions over the API; `None` where nobody has to.
+    /// Who approves edits of groups, roles and permissions over the API; `None` if no approval is needed.
     pub fn approval_of_edits(&self) -> Option<&ApprovalRule> {
         self.approval_of_edits.as_ref()
     }
@@ -468,7 +473,7 @@ impl Mapping {
         &self.clusters
     }
 
-    /// The rollout of a row's cluster; a row without a cluster is decided by its legacy gate. A route of the gate's own
+    /// The rollout of a row's cluster. A row without a cluster is decided by its legacy gate; a route of the gate's own
     /// that never had one is decided by V2.
     pub fn rollout_of(&self, row: &Row) -> &Rollout {
         if row.exists_by_v2_alone() {
@@ -477,7 +482,7 @@ impl Mapping {
         row.cluster.as_ref().and_then(|name| self.clusters.get(name)).unwrap_or(&Rollout::LEGACY)
     }
 
-    /// The same rows with another rollout for one cluster: what a flip would do. `None` if there is no such cluster.
+    /// The same rows with another rollout for one cluster: the effect of a flip. `None` if there is no such cluster.
     #[must_use]
     pub fn with_rollout(mut self, cluster: &str, rollout: Rollout) -> Option<Mapping> {
         *self.clusters.get_mut(cluster)? = rollout;
@@ -489,7 +494,7 @@ impl Mapping {
         self.soak.of_clusters.get(cluster).copied().unwrap_or(self.soak.of_all)
     }
 
-    /// What happens to a path without a row, as long as `quiet` does not name it.
+    /// What happens to a path without a row, unless `quiet` lists it.
     pub fn unmapped(&self) -> Unmapped {
         self.unmapped
     }
@@ -499,7 +504,7 @@ impl Mapping {
         if self.is_quiet(path) { Unmapped::Quiet } else { self.unmapped }
     }
 
-    /// Whether `quiet` names this decoded path. No row covers such a path.
+    /// Whether `quiet` lists this decoded path. No row covers such a path.
     pub fn is_quiet(&self, path: &str) -> bool {
         self.quiet.contains(path)
     }

@@ -1,8 +1,8 @@
-//! What a file contains of that which a rollback took back.
+//! Finds the parts of a file that a rollback took back.
 //!
-//! A rollback replaces files by the pinned mapping. Whatever decides otherwise in a replaced file than in the pinned mapping
-//! was taken back, part by part: a method of a path, a cluster, an approval. A file that decides such a part as the
-//! replaced file did contains it, whatever else it changes.
+//! A rollback replaces files by the pinned mapping. Every part that a replaced file decides differently from the pinned
+//! mapping was taken back: a method of a path, a cluster, an approval. A file contains such a part if it decides the
+//! part as the replaced file did, whatever else it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -12,10 +12,10 @@ use super::pattern::{Pattern, Variable};
 use super::table::{Mapping, Row};
 use crate::diagnostic::Diagnostic;
 
-/// Parts that are named in one message.
+/// The most parts that are named in one message.
 const MOST_NAMED: usize = 5;
 
-/// A part of a file as the rolled-back file had it, and not the pinned mapping.
+/// A part of a file that agrees with the rolled-back file and not with the pinned mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenBack {
     /// `cluster `S1``, `the row `GET /x``.
@@ -23,11 +23,11 @@ pub struct TakenBack {
     place: Range<usize>,
 }
 
-/// What decides, part by part, and where the file says it.
+/// The decisions, part by part, and their places in the file.
 type Parts = BTreeMap<String, (String, String, Range<usize>)>;
 
 impl Mapping {
-    /// What this file contains of that which a rollback from the files `replaced` to `pinned` took back.
+    /// The parts of this file that a rollback from the files `replaced` to `pinned` took back.
     pub fn taken_back(&self, pinned: &Mapping, replaced: &[Mapping]) -> Vec<TakenBack> {
         let (own, pinned) = (self.parts(), pinned.parts());
         let says = |parts: &Parts, key: &str| parts.get(key).map(|(_, says, _)| says.clone());
@@ -41,7 +41,7 @@ impl Mapping {
                 }
                 let part = own.get(key).or_else(|| pinned.get(key));
                 let Some((what, _, place)) = part else { continue };
-                // What is left out is nowhere in this file.
+                // A part that was left out has no place in this file.
                 let (what, place) = match own.contains_key(key) {
                     true => (what.clone(), place.clone()),
                     false => (format!("{what}, which is left out"), 0..0),
@@ -98,7 +98,8 @@ fn nameless(pattern: &Pattern) -> String {
     format!("{} {converters:?}", pattern.shape())
 }
 
-/// Everything that a row says about who may do what, and how it refuses. Each field is named, so that a new one is not forgotten.
+/// Everything that a row specifies about who may do what, and how it refuses. Lists each field by name, so that a new
+/// one is not forgotten.
 fn decides(row: &Row) -> String {
     let Row {
         cluster,
@@ -113,7 +114,7 @@ fn decides(row: &Row) -> String {
         notifies,
         totp,
         freshness,
-        // The part's key, notes, and where it stands.
+        // The part's key, notes, and its place.
         route: _,
         blueprint: _,
         methods: _,
@@ -133,7 +134,7 @@ fn decides(row: &Row) -> String {
     })
 }
 
-/// The finding that a file is which contains these parts. `pinned` and `by` name the rollback.
+/// The finding about a file that contains these parts. `pinned` and `by` name the rollback.
 pub fn finding(parts: &[TakenBack], pinned: &str, by: &str) -> Option<Diagnostic> {
     let first = parts.first()?;
     let mut names: Vec<&str> = parts.iter().take(MOST_NAMED).map(|part| part.what.as_str()).collect();

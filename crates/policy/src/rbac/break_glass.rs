@@ -1,4 +1,4 @@
-//! The rules of break-glass sessions (RBAC V2 design, I-4 and section 6), wherever a session was written.
+//! The rules of break-glass sessions (RBAC V2 design, I-4 and section 6), regardless of who wrote the session.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use chrono::TimeDelta;
 use super::census::BREAK_GLASS;
 use super::grant::Span;
 
-/// How long a session lasts at most.
+/// The longest time that a session lasts.
 pub const LONGEST: TimeDelta = TimeDelta::hours(4);
 
-/// Who may have a session. A row that says otherwise grants nothing: write access to the table does not decide who may break glass.
+/// Who may have a session. A session row of any other admin grants nothing: write access to the table does not decide
+/// who may break glass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BreakGlassRules {
     /// The groups whose members may have one.
@@ -26,13 +27,13 @@ impl Default for BreakGlassRules {
 }
 
 impl BreakGlassRules {
-    /// Whether somebody who is in `groups` may have a session.
+    /// Whether a member of `groups` may have a session.
     pub fn allow(&self, groups: &BTreeSet<Arc<str>>) -> bool {
         !self.eligible.is_disjoint(groups)
     }
 }
 
-/// The span of a session that has that row: it ends after [`LONGEST`] at the latest.
+/// The span of a session with that row: it ends after [`LONGEST`] at the latest.
 pub fn capped(row: Span) -> Span {
     let latest = row.starts.and_then(|starts| starts.checked_add_signed(LONGEST));
     Span { ends: row.ends.zip(latest).map(|(ends, latest)| ends.min(latest)), ..row }

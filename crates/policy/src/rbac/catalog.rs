@@ -1,4 +1,4 @@
-//! The registry of roles, groups and permissions, and what follows from its edges.
+//! The registry of roles, groups and permissions, and what its edges imply.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::Requirement;
 type Names = BTreeSet<Arc<str>>;
 type Edges = BTreeMap<Arc<str>, Names>;
 
-/// What the RBAC tables define, apart from who is in which group.
+/// The definitions in the RBAC tables, except who is in which group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     pub groups: Names,
@@ -35,12 +35,12 @@ impl Catalog {
         closed
     }
 
-    /// The permissions of a set of roles, which already holds what they inherit.
+    /// The permissions of a set of roles, which already includes inherited roles.
     pub fn permissions_of(&self, roles: &Names) -> Names {
         roles.iter().filter_map(|role| self.role_permissions.get(role)).flatten().cloned().collect()
     }
 
-    /// The roles of a group, inherited ones included.
+    /// The roles of a group, including inherited ones.
     pub fn roles_of_group(&self, group: &str) -> Names {
         self.with_inherited(self.group_roles.get(group).into_iter().flatten().cloned())
     }
@@ -65,8 +65,8 @@ impl Catalog {
         self.groups.iter().filter(meets).cloned().collect()
     }
 
-    /// How the members of a group come to what is required: the role that the group holds, then each role that the one
-    /// before inherits. The shortest way, and of several the first by name.
+    /// How the members of a group meet a requirement: a role that the group holds, then each role that the previous one
+    /// inherits. The shortest way; of several, the first by name.
     pub fn way_to(&self, group: &str, requirement: &Requirement) -> Option<Vec<Arc<str>>> {
         let meets = |role: &Arc<str>| match requirement {
             Requirement::Role(name) => role == name,

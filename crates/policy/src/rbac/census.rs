@@ -1,4 +1,4 @@
-//! Everybody that the gate may have to decide about, with their grants.
+//! Every principal that the gate may have to decide about, with their grants.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::LegacyRole;
 use super::catalog::Catalog;
 
-/// What a caller is.
+/// The kind of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CallerKind {
@@ -36,9 +36,9 @@ pub struct Person {
     /// The primary key of `admins` or `gate_machine_tokens`.
     pub id: Arc<str>,
     pub legacy: BTreeSet<LegacyRole>,
-    /// The groups that it is in, by a membership or by a grant with an end that is live.
+    /// The groups that it is in, by membership or by a live grant with an end.
     pub groups: BTreeSet<Arc<str>>,
-    /// Whether a break-glass session is live, which grants the roles of [`BREAK_GLASS`] (RBAC V2 design, I-3).
+    /// Whether a break-glass session is live. A session grants the roles of [`BREAK_GLASS`] (RBAC V2 design, I-3).
     pub break_glass: bool,
 }
 
@@ -48,18 +48,18 @@ impl Person {
         granting_groups(&self.groups, self.break_glass)
     }
 
-    /// Every role held, inherited ones included.
+    /// Every role held, including inherited ones.
     pub fn roles(&self, catalog: &Catalog) -> BTreeSet<Arc<str>> {
         self.granting_groups().flat_map(|group| catalog.roles_of_group(group)).collect()
     }
 }
 
-/// The group whose roles a break-glass session grants. A member of it may start a session and holds none of its roles
-/// before that: break-glass is never an ordinary working role (RBAC V2 design, I-4).
+/// The group whose roles a break-glass session grants. A member may start a session, and holds none of the group's
+/// roles without one: break-glass is never an ordinary working role (RBAC V2 design, I-4).
 pub const BREAK_GLASS: &str = "break-glass";
 
-/// Of the groups that somebody is in, those whose roles it holds: all but [`BREAK_GLASS`], and that one while a session is
-/// live.
+/// The groups whose roles a member of `groups` holds: all of them except [`BREAK_GLASS`], and [`BREAK_GLASS`] while a
+/// session is live.
 pub fn granting_groups(groups: &BTreeSet<Arc<str>>, break_glass: bool) -> impl Iterator<Item = &str> {
     groups
         .iter()

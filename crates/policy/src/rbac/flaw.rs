@@ -1,25 +1,25 @@
 //! Rows of the access tables that cannot be used as they are written.
 //!
-//! Tables of Console's own may have no constraints, and people write to them by hand. A row that cannot be used grants
-//! nothing and stops nobody else; it is counted, and the log and `console-gate check` name it.
+//! Console's own tables may have no constraints, and people edit them by hand. An unusable row grants nothing and has
+//! no effect on other principals; it is counted, and the log and `console-gate check` name it.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::LegacyRole;
 
-/// What is wrong with a row.
+/// The defect of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FlawKind {
-    /// A legacy role that is no word: empty, or with white space, commas or quotes in it.
+    /// A legacy role that is not a word: empty, or with white space, commas or quotes in it.
     MalformedRole,
     /// An id, a name or a time that is missing or cannot be read.
     Unusable,
     /// A grant to or of something that does not exist.
     Dangling,
-    /// A switch or promotion that differs from its name, or from its environment's, in case or spaces alone.
+    /// A switch or promotion that differs from its name, or from its environment's, only in case or spaces.
     Misspelt,
-    /// Console's legacy roles cannot be read at all: their table is gone, or the settings say that there are none.
+    /// Console's legacy roles cannot be read at all: their table is gone, or the settings specify that there are none.
     NoLegacyRoles,
 }
 
@@ -50,21 +50,21 @@ impl FlawKind {
     }
 }
 
-/// A row that cannot be used, by what is wrong with it.
+/// An unusable row, with its defect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Flaw {
     pub kind: FlawKind,
     pub table: Arc<str>,
     /// The column that cannot be used.
     pub column: Arc<str>,
-    /// What the column says; `None` where it says nothing, or nothing that can be read.
+    /// The value of the column; `None` if it is empty or cannot be read.
     pub word: Option<Arc<str>>,
-    /// Whom or what the row is about, by id; `None` where that is unknown.
+    /// The id of the subject of the row; `None` if it is unknown.
     pub holder: Option<Arc<str>>,
 }
 
 impl fmt::Display for Flaw {
-    /// What is wrong and where; not yet about whom.
+    /// The defect and its place, without the subject.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Flaw { kind, table, column, word, .. } = self;
         if *kind == FlawKind::NoLegacyRoles {

@@ -1,24 +1,24 @@
-//! Why somebody holds something: grants, each with its origin and its time.
+//! Grants: why a principal holds something. Each grant has an origin and a time.
 //!
-//! Access is the union of the grants that are live. Ending one never ends another.
+//! Access is the union of the live grants. Ending one never ends another.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-/// What a grant comes from.
+/// The origin of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// A membership, which has no end: a row of `rbac_user_groups`.
+    /// A membership without an end: a row of `rbac_user_groups`.
     Direct,
-    /// A membership that was given until a time: a row of `gate_grants`.
+    /// A membership with an end: a row of `gate_grants`.
     Timed,
-    /// The same, for a request that somebody approved.
+    /// The same, for an approved request.
     Request,
     /// A role for one ticket and one customer: a row of `rbac_ticket_grants`.
     Ticket,
-    /// The roles of the group of break-glass: a row of `rbac_break_glass_sessions`.
+    /// The roles of the break-glass group: a row of `rbac_break_glass_sessions`.
     BreakGlass,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// From when until when something is granted, as a row says it; `None` where that cannot be read.
+/// The start and the end of a grant, as stated by its row; `None` if the value cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     pub starts: Option<DateTime<Utc>>,
@@ -60,9 +60,9 @@ pub struct Span {
 /// Whether something is granted at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// Until then.
+    /// Live until that time.
     Live(DateTime<Utc>),
-    /// From then on.
+    /// Live from that time on.
     Later(DateTime<Utc>),
     Over,
     /// Its start or its end cannot be read, so it grants nothing.
@@ -71,7 +71,7 @@ pub enum Liveness {
 }
 
 impl Span {
-    /// Whether it is live at `now`. The end is no part of it.
+    /// Whether it is live at `now`. At the end itself it is no longer live.
     pub fn at(self, now: DateTime<Utc>) -> Liveness {
         match (self.starts, self.ends) {
             (None, _) => Liveness::NoStart,

@@ -1,4 +1,4 @@
-//! A registry of roles as a file: what migrations will seed, for reports without a database.
+//! A registry of roles as a file: the roles that migrations will seed, for reports without a database.
 
 use serde::Deserialize;
 
@@ -22,7 +22,7 @@ struct SeedFile {
     group: Vec<GroupEntry>,
     #[serde(default)]
     role: Vec<RoleEntry>,
-    /// The flat roles, for those who read the file.
+    /// The flat roles, for readers of the file.
     #[serde(rename = "legacy")]
     _legacy: Option<toml::Table>,
 }
@@ -47,7 +47,7 @@ struct RoleEntry {
     permissions: Vec<String>,
 }
 
-/// Why a seed was not taken.
+/// Why a seed was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     #[error("{0}")]
@@ -61,7 +61,7 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// It is no such file, or an edge leads to a role or group that it does not have.
+    /// It is not a seed file, or an edge leads to a role or group that it does not define.
     pub fn from_seed(text: &str) -> Result<Catalog, SeedError> {
         let file: SeedFile = toml::from_str(text)?;
         let mut catalog = Catalog {

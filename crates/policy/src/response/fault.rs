@@ -1,6 +1,6 @@
 //! Why a response is not passed on.
 
-/// What is wrong with a response. The client gets 502, and the connection that it came over is closed.
+/// The fault of a response. The client gets 502, and the connection that the response came over is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ResponseFault {
     #[error("the status line is malformed")]

@@ -2,12 +2,12 @@
 
 use crate::field_buffer::FieldBuffer;
 
-/// Names and values in their order, as the server spelled them. No field of the connection itself is among them.
+/// Names and values in order, as the server spelled them. Fields about the connection itself are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseFields(FieldBuffer);
 
 impl ResponseFields {
-    /// Room for what a head of `head_bytes` can hold.
+    /// Room for the most that a head of `head_bytes` can hold.
     pub(super) fn with_capacity(head_bytes: usize) -> ResponseFields {
         const USUAL_FIELDS: usize = 12;
         ResponseFields(FieldBuffer::with_capacity(head_bytes, USUAL_FIELDS))
@@ -23,7 +23,7 @@ impl ResponseFields {
         self.len() == 0
     }
 
-    /// Names, which are tokens, and values, which hold no control character but the tab.
+    /// Names, which are tokens, and values, which contain no control character except the tab.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.iter()
     }

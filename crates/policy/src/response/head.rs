@@ -25,20 +25,20 @@ const OF_THE_CONNECTION: [&[u8]; 8] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestContext {
     pub method: Method,
-    /// Whether the request asked for a WebSocket and may have it.
+    /// Whether the request asked for a WebSocket and is permitted to have it.
     pub upgrade: bool,
 }
 
 /// Where the body of a response ends (RFC 9112 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFraming {
-    /// There is none, whatever the fields say.
+    /// There is no body, whatever the fields state.
     None,
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
     /// After the last chunk.
     Chunked,
-    /// Where the server closes the connection.
+    /// When the server closes the connection.
     UntilClose,
 }
 
@@ -98,7 +98,7 @@ impl ResponseHead {
             length.map(|value| plain_length(value).ok_or(ResponseFault::ContentLength)).transpose()?;
         let is_chunked = match coding {
             None => false,
-            // HTTP/1.0 knows no codings, and a server that sends one has mixed something up.
+            // HTTP/1.0 has no transfer codings; a server that sends one has made a mistake.
             Some(value) if is_http11 && value.eq_ignore_ascii_case(b"chunked") => true,
             Some(_) => return Err(ResponseFault::TransferEncoding),
         };
@@ -119,9 +119,9 @@ impl ResponseHead {
             (false, false, Some(length)) => ResponseFraming::Length(length),
             (false, false, None) => ResponseFraming::UntilClose,
         };
-        // A server that leaves out the body of a HEAD as it should, and one that leaves it to an application which does not, send
-        // the same head; the body comes a moment later, as the beginning of whatever is read next. Likewise where another response
-        // that has no body declares one.
+        // A server that correctly leaves out the body of a HEAD response, and one that relies on an application that
+        // does not leave it out, send the same head. In the second case the body arrives a moment later, as the
+        // beginning of the next response. The same applies where another response that has no body declares one.
         let declares_body = is_chunked || length.unwrap_or_default() > 0;
         let may_have_a_body_yet = has_no_body && (context.method == Method::Head || declares_body);
         let keeps_alive = !connection.close && (is_http11 || connection.keep_alive);
@@ -141,7 +141,7 @@ impl ResponseHead {
         &self.reason
     }
 
-    /// What goes on to the client. Framing and connection are written apart from it.
+    /// The fields for the client. Framing and connection fields are written separately.
     pub fn fields(&self) -> &ResponseFields {
         &self.fields
     }
@@ -151,17 +151,17 @@ impl ResponseHead {
         self.framing
     }
 
-    /// The declared length: of the body, or of what a GET would have brought where the body is left out.
+    /// The declared length: of the body, or, if the body is left out, of the body that a GET would have returned.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// Whether this is an interim response (1xx), which another one follows; 101 is none.
+    /// Whether this is an interim response (1xx), which is followed by another response. 101 is not one.
     pub fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
     }
 
-    /// Whether the server switched to a WebSocket, as it was asked to.
+    /// Whether the server switched to a WebSocket, as requested.
     pub fn switches(&self) -> bool {
         self.status == 101
     }
@@ -172,7 +172,7 @@ impl ResponseHead {
     }
 }
 
-/// What the Connection fields say.
+/// The contents of the Connection fields.
 #[derive(Default)]
 struct Connection<'h> {
     close: bool,
@@ -198,7 +198,8 @@ impl<'h> Connection<'h> {
     }
 }
 
-/// `HTTP/1.1 200 OK`: version, three digits, and a phrase that may be left out with its space, as many servers do.
+/// `HTTP/1.1 200 OK`: version, three digits, and a phrase. The phrase and its space may be missing, as many servers
+/// leave them out.
 fn status_line(line: &[u8]) -> Result<(bool, u16, &[u8]), ResponseFault> {
     let is_http11 = match line.get(..8) {
         Some(b"HTTP/1.1") => true,

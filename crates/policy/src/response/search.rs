@@ -1,30 +1,30 @@
-//! Finding the end of a response's head in a buffer that grows.
+//! Finds the end of a response's head in a growing buffer.
 
 use memchr::memchr;
 
 use super::ResponseFault;
 
-/// The longest head that is taken, in bytes, blank line included.
+/// The longest head that is accepted, in bytes, including the blank line.
 const HEAD_BYTES: usize = 64 * 1024;
 
-/// A search for the end of a head that remembers how far it has looked.
+/// A search for the end of a head that remembers its position.
 #[derive(Debug, Default)]
 pub struct ResponseSearch {
     /// Where the line that is being searched begins.
     line_start: usize,
-    /// Up to where there is no line feed that was not looked at.
+    /// There is no unexamined line feed before this position.
     searched: usize,
 }
 
 impl ResponseSearch {
-    /// Looks at what `buffer` has gained, and gives the length of the head once it is complete. Between two calls the
-    /// buffer may only grow.
+    /// Examines the bytes added to `buffer`, and returns the length of the head once it is complete. Between two calls
+    /// the buffer may only grow.
     ///
     /// # Errors
     ///
     /// No continuation can make this a head.
     pub fn advance(&mut self, buffer: &[u8]) -> Result<Option<usize>, ResponseFault> {
-        // What is no response at all is not waited for.
+        // Bytes that cannot begin a response are refused at once, without waiting for more.
         if !b"HTTP/1.".starts_with(&buffer[..buffer.len().min(7)]) {
             return Err(ResponseFault::StatusLine);
         }

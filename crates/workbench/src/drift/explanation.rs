@@ -1,4 +1,4 @@
-//! Why the gates disagree about a caller, and the smallest change after which they would not.
+//! Why the gates disagree about a caller, and the smallest change that would end the disagreement.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use serde::Serialize;
 
 use super::{Key, Situation};
 
-/// One gate's answer as of now.
+/// One gate's present answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Side {
     pub allows: bool,
-    /// What it asks for, in words.
+    /// Its requirement, in words.
     pub demand: String,
-    /// What of that the caller holds and through what, or what they lack.
+    /// The parts of it that the caller holds and through which grants, or those that the caller lacks.
     pub because: String,
 }
 
 /// Why there is a disagreement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// `None` where the row or the caller is gone.
+    /// `None` if the row or the caller no longer exists.
     pub legacy: Option<Side>,
     pub v2: Option<Side>,
     /// The changes that would end it, in sentences; of several, one is enough.
     pub changes: Vec<String>,
 }
 
-/// Explains a disagreement as things are now, which may be otherwise than when it was seen. `reason` is the stable word for
-/// why the stricter gate refused.
+/// Explains a disagreement in the present state, which may differ from the state when it was seen. `reason` is the
+/// stable word for the reason why the stricter gate refused.
 pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanation {
     let nothing = |why: String| Explanation { legacy: None, v2: None, changes: vec![why] };
     let Some(row) = situation.row(key) else {
@@ -68,7 +68,7 @@ pub fn explain(key: &Key, reason: &str, situation: &Situation<'_>) -> Explanatio
     };
     let further: Vec<&Requirement> = also.iter().chain(when.iter().map(|rule| &rule.requires)).collect();
     let legacy = case.legacy();
-    // No grant helps against an unreadable body, as long as the row looks at bodies.
+    // No grant helps against an unreadable body, as long as the row examines bodies.
     let is_unreadable = key.direction == Direction::WouldNewlyDeny
         && reason == Reason::BodyUnreadable.word()
         && !when.is_empty();
@@ -122,7 +122,8 @@ impl Case<'_> {
         }
     }
 
-    /// Some bodies ask for more. The body is not kept, so what they ask for counts where V2 was seen to refuse.
+    /// Some bodies have additional requirements. The body is not stored, so these requirements count if V2 was seen to
+    /// refuse.
     fn v2(&self, base: &Requirement, further: &[&Requirement], seen: Direction) -> Side {
         let demand = demand_in_words(base, further);
         let counted = if seen == Direction::WouldNewlyDeny { further } else { &[] };
@@ -138,7 +139,7 @@ impl Case<'_> {
         Side { allows: missing.is_empty(), demand, because }
     }
 
-    /// What V2 answers for a body that its rules cannot read, whatever the caller holds.
+    /// The answer of V2 to a body that its rules cannot read, whatever access the caller has.
     fn unreadable(&self, base: &Requirement, further: &[&Requirement]) -> Side {
         let missing: Vec<String> = self.unmet(base, &[]).iter().map(ToString::to_string).collect();
         let lacks =
@@ -150,7 +151,7 @@ impl Case<'_> {
         }
     }
 
-    /// How to let in a request whose body cannot be read. A rule needs each of its fields.
+    /// How to permit a request whose body cannot be read. A rule needs each of its fields.
     fn to_read(&self, when: &[BodyRule]) -> Vec<String> {
         let fields: BTreeSet<&str> = when.iter().map(|rule| rule.field.name()).collect();
         let fields = fields.into_iter().collect::<Vec<_>>().join(" and ");
@@ -185,7 +186,7 @@ impl Case<'_> {
         self.person.granting_groups().filter_map(way).collect()
     }
 
-    /// The group that holds all that is missing and brings the least besides.
+    /// The group that holds everything that is missing and brings the fewest other rights.
     fn to_let_in(&self, base: &Requirement, further: &[&Requirement]) -> Vec<String> {
         let id = &self.person.id;
         let missing = self.unmet(base, further);
@@ -214,7 +215,7 @@ impl Case<'_> {
         )]
     }
 
-    /// The permissions and roles that the caller lacks and a group would bring.
+    /// The number of permissions and roles that the caller lacks and a group would bring.
     fn brings(&self, group: &str) -> (usize, usize) {
         let held = self.person.roles(self.catalog);
         let roles: BTreeSet<Arc<str>> = self.catalog.roles_of_group(group);
@@ -231,7 +232,7 @@ impl Case<'_> {
             .filter(|group| self.catalog.way_to(group, base).is_some())
             .collect();
         let mut changes = Vec::new();
-        // The narrowest of those that the row takes.
+        // The narrowest of the roles that the row accepts.
         let accepted = self.legacy.into_iter().flatten();
         if let Some(role) = accepted.min_by_key(|role| self.mapping.rows_that_accept(role)) {
             changes

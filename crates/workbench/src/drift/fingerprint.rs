@@ -1,4 +1,4 @@
-//! What a sign-off is about, as two numbers that can be kept and compared.
+//! The content that a sign-off covers, as two digests that can be stored and compared.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,14 +11,15 @@ use serde_json::{Value, json};
 
 use super::sha256;
 
-/// What the mapping asked for and what the caller held, each as a SHA-256 in hexadecimal.
+/// The requirement of the mapping and the access of the caller, each as a SHA-256 in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprints {
     pub demand_sha256: String,
     pub grants_sha256: String,
 }
 
-/// Of what a row asks for, wherever it is in the file; of a row that is gone, that it is.
+/// The fingerprint of a row's requirement, wherever it is in the file; for a deleted row, of the fact that it is
+/// deleted.
 pub(super) fn of_demand(row: Option<&Row>) -> String {
     sha256(&row.map_or(Value::Null, |row| demand(&row.kind)).to_string())
 }
@@ -46,7 +47,7 @@ fn v2_gate(v2: &V2Gate) -> Value {
         V2Gate::Requires { base, also, when, ticket } => {
             let mut demand =
                 json!({ "base": base.to_string(), "when": when.iter().map(body_rule).collect::<Vec<_>>() });
-            // Only where there is one: earlier sign-offs go on to count.
+            // Only if there are any, so that earlier sign-offs stay valid.
             if !also.is_empty() {
                 demand["also"] = also.iter().map(ToString::to_string).collect::<Vec<_>>().into();
             }
@@ -66,7 +67,7 @@ fn body_rule(BodyRule { field, equals, requires }: &BodyRule) -> Value {
     json!([kind, name, equals, requires.to_string()])
 }
 
-/// The fingerprint of everything that a person holds; for one who is gone or disabled, of that fact.
+/// The fingerprint of all access of a person; for a deleted or disabled one, of that fact.
 pub(super) fn of_grants(person: Option<&Person>, catalog: &Catalog) -> String {
     let grants = person.map_or(Value::Null, |person| {
         let roles = person.roles(catalog);
@@ -80,8 +81,8 @@ pub(super) fn of_grants(person: Option<&Person>, catalog: &Catalog) -> String {
     sha256(&grants.to_string())
 }
 
-/// The roles of the design's own Console first, in the order in which sign-offs of earlier versions have them: those go
-/// on to hold.
+/// The roles of the design's own Console first, in the same order as in sign-offs of earlier versions, so that those
+/// stay valid.
 fn legacy_names(roles: &BTreeSet<LegacyRole>) -> Vec<&str> {
     const FIRST: [&str; 4] = ["superadmin", "ops", "support", "readonly"];
     let place = |name: &&str| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len());

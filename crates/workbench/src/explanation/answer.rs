@@ -1,4 +1,4 @@
-//! The answer for each kind of body, the ways behind it, and what would change it.
+//! The answer for each kind of body, the ways of access behind it, and the grants that would change it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,22 +24,22 @@ use super::grants::{Grant, smallest};
 /// The outcome of a request with one kind of body.
 #[derive(Debug, Serialize)]
 pub struct AnswerReport {
-    /// `None`: any body, for it does not matter.
+    /// `None` for any body, because it does not matter.
     pub body: Option<BodyReport>,
     pub answer: Ending,
     /// The stable word of a denial.
     pub reason: Option<&'static str>,
-    /// `None` where no role was asked for.
+    /// `None` if no role was required.
     pub decided_by: Option<Decides>,
-    /// Each way of grants behind an allow.
+    /// Each way of access behind an allow.
     pub through: Vec<Way>,
     /// Everything that is missing.
     pub missing: Vec<String>,
-    /// Those missing requirements that no group holds: no membership of a group fulfils them.
+    /// The missing requirements that no group holds, so that no membership of a group fulfils them.
     pub held_by_nobody: Vec<String>,
-    /// The grants that would be enough, each alone; the one that brings least along comes first.
+    /// The grants each of which would be enough; the one with the fewest additional roles comes first.
     pub enough: Vec<Grant>,
-    /// What V2 would have said, where it disagrees in shadow mode.
+    /// What V2 would have decided, if it disagrees in shadow mode.
     pub shadow: Option<ShadowReport>,
 }
 
@@ -56,14 +56,15 @@ pub enum Ending {
     Quiet,
 }
 
-/// How a caller comes to the requirement.
+/// How a caller meets the requirement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "from", rename_all = "snake_case")]
 pub enum Way {
     LegacyRole {
         role: String,
     },
-    /// The role that the group holds, then each that the one before inherits; at the end the permission, if it is one.
+    /// The role that the group holds, then each role that the previous one inherits; at the end the permission, if it
+    /// is one.
     Group {
         group: String,
         roles: Vec<String>,
@@ -90,12 +91,12 @@ pub struct ForTicket {
     pub role: String,
 }
 
-/// That a caller passes, and how.
+/// A permitted request of a caller, and the ways of access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passage {
     /// Whether some kind of body is refused.
     pub is_partial: bool,
-    /// Each way of grants, once; none where a row asks for no role.
+    /// Each way of access, once; empty if the row requires no role.
     pub ways: Vec<Way>,
 }
 
@@ -116,7 +117,7 @@ pub(super) struct CallerQuestion<'a> {
 }
 
 impl<'a> CallerQuestion<'a> {
-    /// Each kind of body that matters; `None`, by itself, where none does. The legacy gate never looks at one.
+    /// Each kind of body that matters; only `None` if the body does not matter. The legacy gate never examines bodies.
     pub(super) fn bodies(&self) -> Vec<Option<BodyKind<'a>>> {
         let gate = self.verdict(None, &self.subject.access).gate;
         let kinds = BodyKind::all(self.target.body_rules(), self.method);
@@ -151,8 +152,8 @@ impl<'a> CallerQuestion<'a> {
         report
     }
 
-    /// Whether the request passes with some kind of body, and by which grants; those for `tickets` are tried too, each as if
-    /// the request named its ticket and that were open.
+    /// Whether the request passes with some kind of body, and by which grants. Those for `tickets` are tested too, each
+    /// as if the request named its ticket and the ticket were open.
     pub(super) fn passage(&self, tickets: &[&ForTicket]) -> Option<Passage> {
         let access = &self.subject.access;
         let (mut is_partial, mut passes, mut ways) = (false, false, Vec::new());
@@ -179,7 +180,7 @@ impl<'a> CallerQuestion<'a> {
         passes.then_some(Passage { is_partial, ways })
     }
 
-    /// What [`decide`](policy::decision::decide) answers for a caller who holds `access`.
+    /// The answer of [`decide`](policy::decision::decide) for a caller with `access`.
     fn verdict(&self, body: Option<BodyKind<'_>>, access: &Access) -> Verdict {
         self.verdict_with(body, access, &TicketFacts::NotAsked)
     }
@@ -229,7 +230,7 @@ impl<'a> CallerQuestion<'a> {
         };
     }
 
-    /// The legacy roles that the row accepts, those that the fewest rows accept first.
+    /// The legacy roles that the row accepts; those that the fewest rows accept come first.
     fn accepted(&self) -> Vec<&'a LegacyRole> {
         let Some(Row { kind: RowKind::Gated { legacy: Some(legacy), .. }, .. }) = self.target.row() else {
             return Vec::new();
@@ -239,7 +240,7 @@ impl<'a> CallerQuestion<'a> {
         roles
     }
 
-    /// What V2 asks for, where V2 decides.
+    /// The requirements of V2, if V2 decides.
     fn demanded(&self, gate: Option<GateInForce>, body: Option<BodyKind<'_>>) -> Vec<&Requirement> {
         let Target::Row(
             Row { kind: RowKind::Gated { v2: V2Gate::Requires { base, also, when, ticket }, .. }, .. },
@@ -255,7 +256,7 @@ impl<'a> CallerQuestion<'a> {
         let all: BTreeSet<&Requirement> = met.map(|rule| &rule.requires).collect();
         let first: Vec<&Requirement> = match ticket {
             None => std::iter::once(base).chain(also).collect(),
-            // No group brings the ticket's grant: only the requirements without a ticket count here.
+            // No group brings the grant for a ticket: only the requirements without a ticket count here.
             Some(rule) => rule.without.iter().filter(|one| self.subject.access.meets(one)).take(1).collect(),
         };
         let further = all.into_iter().filter(|one| !first.contains(one));

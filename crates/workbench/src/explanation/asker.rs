@@ -1,4 +1,4 @@
-//! The caller that an explanation is about, real or hypothetical, and on which side of a cohort they are.
+//! The caller that an explanation is about, real or hypothetical, and its side of a cohort.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use super::Facts;
 /// The caller that an explanation is about.
 #[derive(Clone, Debug)]
 pub enum Asker<'a> {
-    /// An admin, as the database has it.
+    /// An admin from the database.
     Admin {
         id: &'a str,
         access: &'a Access,
-        /// Whether a break-glass session is live; its roles are in `access` already.
+        /// Whether a break-glass session is live; `access` already includes its roles.
         break_glass: bool,
-        /// Where there is no such admin: the id that was probably meant.
+        /// The id that was probably intended, if there is no such admin.
         closest: Option<&'a str>,
     },
-    /// An enrolled machine, with what its token holds.
+    /// An enrolled machine, with the access of its token.
     Machine { id: &'a str, access: &'a Access },
-    /// An imagined member of this group alone.
+    /// A hypothetical member of only this group.
     Group(&'a str),
-    /// A hypothetical admin who holds this legacy role, and is in no group.
+    /// A hypothetical admin with this legacy role and no group.
     LegacyRole(&'a LegacyRole),
 }
 
-/// What kind of caller it is.
+/// The kind of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AskerKind {
@@ -43,20 +43,20 @@ pub enum AskerKind {
 }
 
 impl AskerKind {
-    /// Whether the caller exists, with an id that may fall into a share.
+    /// Whether the caller exists, with an id that can fall into a share.
     fn is_real(self) -> bool {
         matches!(self, AskerKind::Admin | AskerKind::Machine)
     }
 }
 
-/// On which side of a cohort a caller is.
+/// The side of a cohort that a caller is on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartReport {
     pub in_cohort: bool,
     pub why: String,
 }
 
-/// A caller, real or hypothetical, with everything that a decision takes.
+/// A caller, real or hypothetical, with everything that a decision needs.
 pub(super) struct Subject<'a> {
     pub kind: AskerKind,
     pub name: &'a str,
@@ -104,7 +104,8 @@ impl<'a> Subject<'a> {
         Subject { kind, name, access: Cow::Owned(access), break_glass, closest: None }
     }
 
-    /// The rollout for this caller: a hypothetical one has no id that could fall into a share, unless the share is all.
+    /// The rollout for this caller: a hypothetical one has no id that could fall into a share, unless the share is
+    /// everyone.
     pub(super) fn rollout<'r>(&self, rollout: &'r Rollout) -> Cow<'r, Rollout> {
         match &rollout.cohort {
             Some(cohort) if !self.kind.is_real() && cohort.percent < 100 => {
@@ -115,7 +116,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// On which side of the row's cohort they are, and why.
+    /// The caller's side of the row's cohort, and the reason.
     pub(super) fn part(&self, target: &Target<'_>) -> Option<PartReport> {
         let Target::Row(Row { kind: RowKind::Gated { .. }, .. }, rollout) = target else { return None };
         let cohort = rollout.cohort.as_ref()?;

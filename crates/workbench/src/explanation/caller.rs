@@ -1,4 +1,4 @@
-//! A caller and the outcomes of their request.
+//! A caller and the outcomes of its request.
 
 use std::borrow::Cow;
 
@@ -12,24 +12,24 @@ use super::Facts;
 use super::answer::{AnswerReport, CallerQuestion, Ending, ForTicket, Passage};
 use super::asker::{Asker, AskerKind, PartReport, Subject};
 
-/// A caller and the outcome of their request.
+/// A caller and the outcome of its request.
 #[derive(Debug, Serialize)]
 pub struct CallerReport {
     pub kind: AskerKind,
     pub name: String,
     /// The gate treats an inactive admin as unauthenticated.
     pub standing: Standing,
-    /// The id that was probably meant, where no admin has this one.
+    /// The id that was probably intended, if no admin has this one.
     pub closest: Option<String>,
     pub legacy: Vec<String>,
     pub groups: Vec<String>,
     pub break_glass: bool,
-    /// The caller's rows in the access tables that cannot be used, and so grant nothing.
+    /// The caller's unusable rows in the access tables, which grant nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unusable: Vec<String>,
-    /// Where the row's cluster has a cohort: in which part the caller is.
+    /// The caller's side, if the row's cluster has a cohort.
     pub part: Option<PartReport>,
-    /// One for each kind of body that the row distinguishes; else one.
+    /// One for each kind of body that the row distinguishes; otherwise a single one.
     pub answers: Vec<AnswerReport>,
     /// Whether the request passes, with every kind of body.
     pub passes: bool,
@@ -69,7 +69,7 @@ pub(super) fn report(
     }
 }
 
-/// Whether a real caller passes, and by which grants: [`report`] without the grants that would change a denial.
+/// Whether a real caller passes, and by which grants: like [`report`], without the grants that would change a denial.
 pub(crate) fn passage(
     target: Target<'_>,
     method: Method,

@@ -1,4 +1,4 @@
-//! Which gate decides a row, why, and what it asks for.
+//! Which gate decides a row, why, and what it requires.
 
 use std::collections::BTreeMap;
 
@@ -12,26 +12,27 @@ use super::Facts;
 /// The gates of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GateReport {
-    /// One for everybody; or two, for a cohort and for the rest.
+    /// One for everyone; or two, for a cohort and for the rest.
     pub in_force: Vec<InForce>,
-    /// The roles of `@require_role`; `None` where there never was a legacy gate, so that it denies everyone.
+    /// The roles of `@require_role`; `None` if there never was a legacy gate, so that it denies everyone.
     pub legacy: Option<Vec<String>>,
-    /// What V2 asks for; `None` where that is undecided.
+    /// The requirement of V2; `None` if it is undecided.
     pub v2: Option<Demanded>,
-    /// The further requirements, whatever the body.
+    /// The further requirements for every body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Demanded>,
-    /// What some bodies ask for besides.
+    /// The additional requirements for some bodies.
     pub when: Vec<RuleReport>,
-    /// The ticket for which that has to be granted, in words; `None` where the row is for no ticket.
+    /// The ticket for which the requirement has to be granted, in words; `None` if the row requires no ticket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
     pub undecided: Option<Undecided>,
-    /// Who chose what V2 asks for, where that was undecided.
+    /// Who chose the requirement of V2, if it was undecided.
     pub decided: Option<Decided>,
-    /// Whether an enrolled machine token may come in the place of a session.
+    /// Whether an enrolled machine token is accepted instead of a session.
     pub takes_machines: bool,
-    /// Whether a machine's credential that the gate does not know is left to Console, as while the legacy gate decides.
+    /// Whether a machine's credential that the gate does not know is left to Console, as it is while the legacy gate
+    /// decides.
     pub takes_unknown_machines: bool,
 }
 
@@ -40,20 +41,20 @@ pub struct GateReport {
 pub struct InForce {
     pub of: Part,
     pub decides: Decides,
-    /// Whether V2 is computed beside it.
+    /// Whether V2 is also computed for comparison.
     pub shadow: bool,
-    /// `None` where V2 has a say.
+    /// `None` if V2 decides or is computed.
     pub why_legacy: Option<WhyLegacy>,
     pub in_words: String,
 }
 
-/// The callers that a gate decides for.
+/// The callers for which a gate decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     Everybody,
     Cohort,
-    /// Everybody else than the cohort.
+    /// Everyone outside the cohort.
     Rest,
 }
 
@@ -81,7 +82,7 @@ impl Decides {
     }
 }
 
-/// A role or permission, and who holds it.
+/// A role or permission, with the groups that hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Demanded {
     pub requirement: String,
@@ -89,7 +90,7 @@ pub struct Demanded {
     pub held_through: Vec<String>,
 }
 
-/// What a kind of body asks for besides.
+/// The additional requirement for a kind of body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RuleReport {
     /// The field of the body, and its value.
@@ -99,14 +100,14 @@ pub struct RuleReport {
     pub demanded: Demanded,
 }
 
-/// What an operator has to decide (cutover design, I-6).
+/// The open decision of an operator (cutover design, I-6).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Undecided {
     pub question: String,
     pub options: BTreeMap<String, String>,
 }
 
-/// The gates of a row that asks for a role.
+/// The gates of a row that requires a role.
 pub(super) fn report(row: &Row, rollout: &Rollout, facts: &Facts<'_>) -> Option<GateReport> {
     let RowKind::Gated { legacy, v2, machine } = &row.kind else { return None };
     let in_force = |of, mode| {

@@ -1,4 +1,4 @@
-//! The smallest grants that turn a denial into an allow. Each is tried with the decision itself before it is named.
+//! The smallest grants that turn a denial into an allow. Each is tested with the decision itself before it is named.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::{Access, LegacyRole};
 use serde::Serialize;
 
-/// Groups that are named before the search for smaller ones stops.
+/// The most choices of groups that are named.
 const MOST: usize = 6;
 
-/// Something that could be granted.
+/// A possible grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "grant", rename_all = "snake_case")]
 pub enum Grant {
-    /// Membership in a group; in two only where no single one is enough.
+    /// Membership of a group, or of two if no single one is enough.
     Groups {
         groups: Vec<String>,
-        /// The roles that the caller would come to hold.
+        /// The roles that the caller would additionally hold.
         brings: Vec<String>,
     },
-    /// A break-glass session, for those who may ask for one: the roles of its group for an hour, or four at most, with a reason, by passkey, and ops
-    /// are notified (RBAC V2 design, section 6).
+    /// A break-glass session, for admins that may start one: the roles of its group for an hour, four at most, with a
+    /// reason and a passkey; ops are notified (RBAC V2 design, section 6).
     BreakGlass { brings: Vec<String> },
     /// A legacy role, where the legacy gate decides.
     LegacyRole { role: String },
 }
 
-/// Every grant that would do for a caller who holds `access`, those that bring least along first. `accepted` are the
-/// legacy roles that the row accepts, in that order.
+/// Every grant that would be enough for a caller with `access`, those with the fewest additional roles first.
+/// `accepted` are the legacy roles that the row accepts, in that order.
 pub(super) fn smallest(
     access: &Access,
     catalog: &Catalog,
@@ -45,14 +45,14 @@ pub(super) fn smallest(
     let mut grants: Vec<Grant> = legacy.map(|role| Grant::LegacyRole { role: role.to_string() }).collect();
     grants.extend(groups(access, catalog, &passes));
     let session = with_roles(access, catalog, &[BREAK_GLASS]);
-    // It must not raise a caller from below (RBAC V2 design, section 6).
+    // It must not raise a caller that is not eligible (RBAC V2 design, section 6).
     if rules.allow(&access.groups) && passes(&session) {
         grants.push(Grant::BreakGlass { brings: brought(access, &session) });
     }
     grants
 }
 
-/// One group, or two where one is not enough. A break-glass session is no membership.
+/// One group, or two if one is not enough. A break-glass session is not a membership.
 fn groups(access: &Access, catalog: &Catalog, passes: &impl Fn(&Access) -> bool) -> Vec<Grant> {
     let joinable: Vec<&str> = catalog
         .groups
@@ -91,7 +91,7 @@ fn those_that_pass(
     enough.into_iter().take(MOST).map(|(brings, groups)| Grant::Groups { groups, brings }).collect()
 }
 
-/// The same access with the roles of some groups, which are not joined.
+/// The same access with the roles of some groups, but without their membership.
 fn with_roles(access: &Access, catalog: &Catalog, groups: &[&str]) -> Access {
     let granted = groups.iter().flat_map(|group| catalog.roles_of_group(group));
     let roles: BTreeSet<Arc<str>> = access.roles.iter().cloned().chain(granted).collect();

@@ -1,13 +1,13 @@
-//! Where rows are in the file, and which of them are near a path that has none.
+//! The places of rows in the file, and the rows nearest to a path without one.
 
 use policy::diagnostic::position;
 use policy::mapping::{Mapping, Row};
 use serde::Serialize;
 
-/// Rows that are named for a path that has none.
+/// The most rows that are named for a path without a row.
 const MOST_NEAR: usize = 3;
 
-/// A row by its name and its place.
+/// A row with its name and place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RowLine {
     pub route: String,
@@ -19,7 +19,7 @@ pub(super) fn line_of(mapping: &Mapping, row: &Row) -> usize {
     position(mapping.source(), row.offset).0
 }
 
-/// The rows whose patterns are nearest to a path: no more than a third of its segments may be others.
+/// The rows whose patterns are nearest to a path: at most a third of its segments may differ.
 pub(super) fn nearest(mapping: &Mapping, path: &str) -> Vec<RowLine> {
     let given: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let mut near: Vec<(usize, usize, &Row)> = mapping
@@ -36,10 +36,10 @@ pub(super) fn nearest(mapping: &Mapping, path: &str) -> Vec<RowLine> {
     near.iter().take(MOST_NEAR).map(place).collect()
 }
 
-/// What one whole segment counts; a mistyped one counts less.
+/// The weight of a whole segment; a mistyped one weighs less.
 const STEP: usize = 4;
 
-/// How many segments would have to be inserted, removed or changed. A segment with a variable fits any.
+/// The weight of the segments that would have to be inserted, removed or changed. A segment with a variable fits any.
 fn distance(given: &[&str], pattern: &str) -> usize {
     let wanted: Vec<&str> = pattern.split('/').filter(|segment| !segment.is_empty()).collect();
     let mut before: Vec<usize> = (0..=wanted.len()).map(|count| count * STEP).collect();

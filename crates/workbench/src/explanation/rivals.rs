@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::place::line_of;
 
-/// A row whose pattern has the path too.
+/// A row whose pattern also fits the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rival {
     pub route: String,
@@ -23,15 +23,15 @@ pub struct Rival {
 pub enum Lost {
     /// It does not serve the method.
     OtherMethod { serves: String },
-    /// Where the two part, the winner has a static segment and this row has variables.
+    /// At the first place where they differ, the winner has a static segment and this row has variables.
     StaticFirst { segment: String, part: String },
-    /// Where the two part, both have variables, and the winner's part is tried first.
+    /// At the first place where they differ, both have variables, and the winner's part is tried first.
     Weight { part: String, winner: String, by: Precedence },
     /// Its value is out of range. The search ends there: no exact row answers.
     OutOfRange { variable: String, value: String },
     /// It would have come after a row whose value is out of range.
     SearchEnded { at: String },
-    /// It wants a slash at the end of the path, and the winner answers without.
+    /// It requires a slash at the end of the path, and the winner answers without one.
     StrictSlash,
     /// It is a prefix, and an exact row answers.
     Prefix,
@@ -41,12 +41,12 @@ pub enum Lost {
     Order,
 }
 
-/// Every row but `winner` that `path` fits, in the order in which the search comes to them.
+/// Every row except `winner` that `path` fits, in the order of the search.
 pub(super) fn rivals(mapping: &Mapping, path: &str, method: Method, winner: Option<&Row>) -> Vec<Rival> {
     let candidates = mapping.candidates(path);
     let is_winner = |row: &Row| winner.is_some_and(|winner| winner.offset == row.offset);
     let won = candidates.iter().find(|(row, _)| is_winner(row)).map(|(_, candidate)| candidate);
-    // The first exact row with the method stops the search, one way or the other.
+    // The first exact row with the method stops the search, whether it matches or not.
     let stop = candidates.iter().find(|(_, one)| one.fit != Fit::Prefix && one.stops(method));
     let ended = stop.filter(|(_, one)| one.ends_search(method)).map(|(row, one)| (*row, one.rule));
     let rival = |(row, candidate): &(&Row, Candidate<'_>)| Rival {

@@ -16,13 +16,13 @@ use super::{Explanation, KindReport, Route, RowReport, UnmappedReport};
 use crate::report::style::{Style, columns};
 use crate::report::text::wrapped;
 
-/// How far everything behind the labels is set in.
+/// The indentation of the text after the labels.
 const INDENT: usize = 11;
 
-/// The denials that end with a grant for the ticket.
+/// The denials that a grant for the ticket would end.
 const TICKET_REASONS: [Reason; 2] = [Reason::TicketRequired, Reason::NoTicketGrant];
 
-/// Roles that a grant brings along which are named before they are only counted.
+/// The most additional roles of a grant that are named; the rest is only counted.
 const MOST_NAMES: usize = 2;
 
 /// The whole text, with a newline at its end.
@@ -45,7 +45,7 @@ struct Page {
 }
 
 impl Page {
-    /// A paragraph; with an empty label, one that belongs to the one before.
+    /// A paragraph; with an empty label, it continues the previous one.
     fn line(&mut self, label: &str, text: &str) {
         let lines = wrapped(text, columns(), INDENT, INDENT + 2);
         let rest = lines.get(INDENT..).unwrap_or_default();
@@ -298,7 +298,7 @@ fn answer_in_words(answer: &AnswerReport) -> String {
 }
 
 fn way_in_words(way: &Way, name: &str) -> String {
-    // A hypothetical caller bears the name of the group or the role.
+    // A hypothetical caller has the name of the group or the role.
     let is_named = match way {
         Way::LegacyRole { role } => role == name,
         Way::Group { group, .. } => group == name,

@@ -1,5 +1,5 @@
-//! Who passes a row, as a set of profiles. It agrees with [`decide`](policy::decision::decide), for all at once; a
-//! property test compares the two.
+//! The callers that a row permits, as a set of profiles. It agrees with [`decide`](policy::decision::decide), for all
+//! profiles at once; a property test compares the two.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use policy::rbac::{LegacyRole, Requirement};
 use super::Switches;
 use super::profile::{Population, Profile, ProfileKind};
 
-/// What a row asks of a caller. Two rows with the same demand let the same people in.
+/// The demand of a row. Two rows with the same demand permit the same callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Demand<'m> {
     Row(&'m RowKind, &'m Rollout),
@@ -24,7 +24,7 @@ pub(super) enum Demand<'m> {
 }
 
 impl<'m> Demand<'m> {
-    /// What a row asks for, or the mapping of the requests for this path that no row covers.
+    /// The demand of a row, or of the mapping for requests for this path that no row covers.
     pub(super) fn of(mapping: &'m Mapping, row: Option<&'m Row>, path: &str) -> Demand<'m> {
         row.map_or_else(|| Demand::NoRow(mapping.unmapped_at(path)), |row| Demand::of_row(mapping, row))
     }
@@ -34,7 +34,7 @@ impl<'m> Demand<'m> {
     }
 }
 
-/// Who passes.
+/// The callers that pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Admitted {
     pub strangers: bool,
@@ -45,7 +45,7 @@ pub(super) struct Admitted {
 /// Answers for a whole population.
 pub(super) struct Judge<'p> {
     profiles: &'p [Profile],
-    /// Those who do not exist here: they pass where anybody does.
+    /// Profiles that do not exist here: they pass only where anyone does.
     absent: &'p FixedBitSet,
     control: Control,
     holders: HashMap<Requirement, FixedBitSet>,
@@ -82,12 +82,12 @@ impl<'p> Judge<'p> {
         Admitted { strangers: false, machines_of_console: false, profiles }
     }
 
-    /// Anybody, known or not.
+    /// Anyone, known or not.
     pub(super) fn anybody(&self) -> Admitted {
         Admitted { strangers: true, machines_of_console: true, profiles: self.everybody.clone() }
     }
 
-    /// Who passes with such a body.
+    /// The callers that pass with such a body.
     pub(super) fn admitted(&mut self, demand: &Demand<'_>, body: BodyKind<'_>) -> Admitted {
         let mut admitted = self.admitted_if_present(demand, body);
         if !admitted.strangers {
@@ -103,7 +103,7 @@ impl<'p> Judge<'p> {
         match demand {
             Demand::NoRow(Unmapped::Forward) | Demand::Row(RowKind::Public | RowKind::Upstream, _) => all(),
             Demand::NoRow(Unmapped::Deny | Unmapped::Quiet) | Demand::Row(RowKind::Gone, _) => self.none(),
-            // Enrolled or not, a machine comes with a token, which is all that is asked of anybody there.
+            // A machine, enrolled or not, sends a token, and nothing else is required there.
             Demand::Row(RowKind::Machine, _) => {
                 Admitted { machines_of_console: true, ..known(self.machines.clone()) }
             }
@@ -195,9 +195,10 @@ fn meets(profile: &Profile, requirement: &Requirement) -> bool {
     }
 }
 
-/// What V2 asks for with such a body, of which one is enough, and besides; `None` where nothing would be enough: an undecided
-/// row, or a body that its rules cannot read. On a row for a ticket these are the requirements without one: the callers that
-/// a ticket lets in change with each ticket, and no grant of a group is a way to it.
+/// The requirements of V2 for such a body: alternatives of which one is enough, and further ones that are all needed.
+/// `None` if nothing would be enough: for an undecided row, or a body that its rules cannot read. On a row for a
+/// ticket, these are the requirements that apply without a ticket: the callers permitted by a ticket change with each
+/// ticket, and no grant to a group has that effect.
 pub(super) fn demanded<'v>(
     v2: &'v V2Gate,
     body: BodyKind<'_>,
@@ -213,7 +214,7 @@ pub(super) fn demanded<'v>(
     }
 }
 
-/// Each way of grants by which a profile passes.
+/// Each way of access by which a profile passes.
 pub(super) fn ways(
     profile: &Profile,
     demand: &Demand<'_>,

@@ -1,4 +1,4 @@
-//! Callers who hold the same, taken together.
+//! Callers with the same access, combined into profiles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use policy::rbac::census::{BREAK_GLASS, CallerKind, Person, granting_groups};
 
 type Names = BTreeSet<Arc<str>>;
 
-/// What the members of a profile are.
+/// The kind of a profile's members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProfileKind {
     Admin,
     Machine,
-    /// A hypothetical admin with one legacy role, in the groups that `--legacy-as` puts its holders into.
+    /// A hypothetical admin with one legacy role, in the groups to which `--legacy-as` assigns its holders.
     LegacyRole,
     /// A hypothetical admin in one group, without a legacy role.
     Group,
-    /// An admin who holds nothing: only where there is no other profile, so that a row that opens or closes to any admin is
-    /// seen.
+    /// An admin without any access. Exists only if there is no other profile, so that a row that opens or closes to any
+    /// admin is seen.
     NoRole,
 }
 
-/// Callers who hold the same, so that the gate answers them alike.
+/// Callers with the same access, which get the same answers from the gate.
 #[derive(Clone, Debug)]
 pub struct Profile {
     pub kind: ProfileKind,
@@ -36,17 +36,17 @@ pub struct Profile {
     pub legacy: BTreeSet<LegacyRole>,
     pub groups: Names,
     pub break_glass: bool,
-    /// With every inherited one.
+    /// Includes every inherited role.
     pub roles: Names,
     pub permissions: Names,
-    /// Where the members fall among a hundred equal shares, if a cohort asks for that.
+    /// The position of the members among a hundred equal shares, if a cohort needs it.
     pub percentile: Option<u64>,
 }
 
-/// Which groups the holders of a legacy role are in: `superadmin=raxx-platform-admins`.
+/// The groups of the holders of a legacy role: `superadmin=raxx-platform-admins`.
 pub type LegacyAs = BTreeMap<LegacyRole, Names>;
 
-/// Everybody that an impact is about.
+/// All callers that an impact is about.
 #[derive(Debug)]
 pub struct Population {
     profiles: Vec<Profile>,
@@ -54,11 +54,11 @@ pub struct Population {
 }
 
 impl Population {
-    /// The people that there are, and one imagined caller for each legacy role and each group that `legacy_as` does not
-    /// name. The legacy roles are those that `mappings`, `people` and `legacy_as` name.
+    /// The existing people, and one hypothetical caller for each legacy role, and for each group that `legacy_as` does
+    /// not name. The legacy roles are those that `mappings`, `people` and `legacy_as` name.
     ///
-    /// `mappings` are those that will be asked about: only a cohort with a percentage separates callers who hold the
-    /// same.
+    /// `mappings` are those that will be evaluated: only a cohort with a percentage separates callers with the same
+    /// access.
     pub fn new(
         catalog: &Catalog,
         people: &[Person],
@@ -106,8 +106,9 @@ impl Population {
         Population { absent: FixedBitSet::with_capacity(profiles.len()), profiles }
     }
 
-    /// The people and groups before and after a change of grants: a profile has the same place in both, and is of the same
-    /// members. Who does not exist on one side is absent there. Legacy roles are not imagined: grants leave them alone.
+    /// The people and groups before and after a change of grants: a profile has the same index and the same members on
+    /// both sides. A caller that does not exist on one side is absent there. There are no hypothetical holders of
+    /// legacy roles, because grants do not affect legacy roles.
     pub fn pair(
         before: (&Catalog, &[Person]),
         after: (&Catalog, &[Person]),
@@ -162,29 +163,29 @@ impl Population {
         })
     }
 
-    /// The profiles of those who do not exist on this side.
+    /// The profiles whose members do not exist on this side.
     pub(super) fn absent(&self) -> &FixedBitSet {
         &self.absent
     }
 
-    /// Each once.
+    /// The profiles, without duplicates.
     pub fn profiles(&self) -> &[Profile] {
         &self.profiles
     }
 
-    /// How many callers of a kind there are.
+    /// The number of callers of a kind.
     pub fn count(&self, kind: ProfileKind) -> usize {
         self.profiles.iter().filter(|profile| profile.kind == kind).map(|profile| profile.members.len()).sum()
     }
 }
 
-/// Whether a cohort separates callers who hold the same.
+/// Whether a cohort separates callers with the same access.
 fn asks_for_shares(mappings: &[&Mapping]) -> bool {
     let rollouts = mappings.iter().flat_map(|mapping| mapping.clusters().values());
     rollouts.filter_map(|rollout| rollout.cohort.as_ref()).any(|cohort| cohort.percent > 0)
 }
 
-/// A hypothetical admin in one group alone; for the group of break-glass, with a live session.
+/// A hypothetical admin in only one group; for the break-glass group, with a live session.
 fn member(group: &Arc<str>, catalog: &Catalog) -> Profile {
     let (groups, break_glass) = ([group.clone()].into(), **group == *BREAK_GLASS);
     profile(ProfileKind::Group, vec![group.clone()], BTreeSet::new(), groups, break_glass, catalog)

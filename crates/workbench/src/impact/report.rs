@@ -13,7 +13,7 @@ use super::{
     AccessChange, Change, Counts, Impact, Profile, ProfileKind, Requests, ServerChange, Side, Switches,
 };
 
-/// A cluster that is decided in another way than before.
+/// A cluster that is decided differently than before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClusterChange {
     pub cluster: String,
@@ -25,23 +25,23 @@ pub struct ClusterChange {
 #[derive(Debug, Serialize)]
 pub struct ImpactReport {
     pub summary: Summary,
-    /// `FLAG_RBAC_V2` as it was assumed.
+    /// The assumed value of `FLAG_RBAC_V2`.
     pub rbac_v2: bool,
     /// Whether V2 may be enforced in production: always assumed.
     pub promoted: bool,
-    /// Whether every path was looked at; if not, changes may be missing.
+    /// Whether every path was examined; if not, changes may be missing.
     pub complete: bool,
-    /// What opens or closes to callers that no profile names, in sentences; the gravest first.
+    /// The changes for callers that no profile names, in sentences; the gravest first.
     pub warnings: Vec<String>,
     pub clusters: Vec<ClusterChange>,
-    /// Routes that another than before serves.
+    /// Routes that a different server serves than before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub served: Vec<ServerChange>,
     pub profiles: Vec<ProfileReport>,
     pub changes: Vec<ChangeReport>,
 }
 
-/// How much, by who it is.
+/// The amount of change for each kind of caller.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     pub routes: usize,
@@ -52,7 +52,7 @@ pub struct Summary {
     pub groups: Tally,
 }
 
-/// How many of them, and what they gain and lose together.
+/// The number of callers, and their gains and losses in total.
 #[derive(Debug, Serialize)]
 pub struct Tally {
     pub count: usize,
@@ -60,7 +60,7 @@ pub struct Tally {
     pub counts: Counts,
 }
 
-/// Callers who hold the same.
+/// Callers with the same access.
 #[derive(Debug, Serialize)]
 pub struct ProfileReport {
     pub kind: ProfileKind,
@@ -73,30 +73,30 @@ pub struct ProfileReport {
 /// One route, or one kind of request on it.
 #[derive(Debug, Serialize)]
 pub struct ChangeReport {
-    /// `None` for what no row covers, in either mapping.
+    /// `None` for requests that no row covers in either mapping.
     pub route: Option<String>,
-    /// The row that decided before, where it is another.
+    /// The row that decided before, if it is a different one.
     pub previously: Option<String>,
     pub methods: Vec<&'static str>,
-    /// A path for which this holds.
+    /// A path for which this change holds.
     pub example: String,
-    /// For which bodies this holds; `None` where the body makes no difference.
+    /// The bodies for which this change holds; `None` if the body makes no difference.
     pub body: Option<BodyReport>,
-    /// The side whose rules alone can read such a body.
+    /// The only side whose rules can read such a body.
     pub read_by: Option<Side>,
-    /// Whether this holds for WebSocket handshakes alone.
+    /// Whether this holds only for WebSocket handshakes.
     pub websocket: bool,
-    /// Only for CORS preflights.
+    /// Whether this holds only for CORS preflights.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub preflight: bool,
-    /// The line of the row in the new file, or of `unmapped` for what no row covers; `None` where there is none.
+    /// The line of the row in the new file, or of `unmapped` for uncovered requests; `None` if there is none.
     pub line: Option<usize>,
     pub before: String,
     pub after: String,
-    /// Who chose the V2 role of the row in the new file, where that was an open question.
+    /// Who chose the V2 role of the row in the new file, if that was an open question.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decided: Option<Decided>,
-    /// People without a session and a token: a gain is one of anybody, logged in or not.
+    /// People without a session or a token: a gain for them is a gain for anyone, logged in or not.
     pub strangers: Option<AccessChange>,
     pub machines_of_console: Option<AccessChange>,
     pub gains: Vec<WhoReport>,
@@ -106,14 +106,14 @@ pub struct ChangeReport {
 /// A profile that gains or loses.
 #[derive(Debug, Serialize)]
 pub struct WhoReport {
-    /// Its place in `profiles`.
+    /// Its index in `profiles`.
     pub profile: usize,
-    /// The ways of grants by which it passes, or did.
+    /// The ways of access by which it passes, or did before.
     pub through: Vec<String>,
 }
 
 impl Impact<'_> {
-    /// Clusters that the new mapping decides in another way, or that only one of the two has.
+    /// Clusters that the new mapping decides differently, or that only one of the two mappings has.
     pub fn cluster_changes(&self) -> Vec<ClusterChange> {
         let (old, new) = (self.old.clusters(), self.new.clusters());
         let names: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
@@ -131,14 +131,14 @@ impl Impact<'_> {
             .collect()
     }
 
-    /// How many rows of the new mapping, or rows that are gone, change for at least one caller.
+    /// How many rows, of the new mapping or deleted, change for at least one caller.
     pub fn routes_changed(&self) -> usize {
         let routes: std::collections::BTreeSet<&str> =
             self.changes.iter().filter_map(|change| route_of(&change.region)).collect();
         routes.len()
     }
 
-    /// All of it as data.
+    /// The whole impact as data.
     pub fn report(&self) -> ImpactReport {
         let lines = Lines::new(self.new.source());
         let tally = |kind| Tally { count: self.population.count(kind), counts: self.counts(kind) };
@@ -197,7 +197,7 @@ impl Impact<'_> {
         }
     }
 
-    /// The ways of grants by which a profile passes after a gain, or passed before a loss.
+    /// The ways of access by which a profile passes after a gain, or passed before a loss.
     pub(super) fn through(
         &self,
         change: &Change<'_>,
@@ -212,7 +212,7 @@ impl Impact<'_> {
         self.ways_in(catalog, profile, (mapping, row), change.requests.body_at(side))
     }
 
-    /// What the two rows of a change ask for.
+    /// The requirements of the two rows of a change.
     pub(super) fn demands_in_words(&self, change: &Change<'_>) -> [String; 2] {
         let demand = |side, mapping: &Mapping, row: Option<&Row>| match (change.requests, row) {
             (Requests::WebSocket, Some(row)) if !row.websocket => "no WebSocket".to_owned(),
@@ -224,10 +224,10 @@ impl Impact<'_> {
         [demand(Side::Before, self.old, change.region.old), demand(Side::After, self.new, change.region.new)]
     }
 
-    /// The line in the new file that is to be looked at.
+    /// The relevant line in the new file.
     pub(super) fn line(&self, change: &Change<'_>, lines: &Lines<'_>) -> Option<usize> {
         if change.region.is_uncovered() {
-            // The file may say nothing and mean `deny`, or no quiet path any more.
+            // The file may omit the key and mean `deny`, or no longer have the quiet path.
             let key = if change.region.is_quiet() { "quiet" } else { "unmapped" };
             let is_it = |line: &str| line.trim_start().starts_with(key);
             return self.new.source().lines().position(is_it).map(|index| index + 1);
@@ -246,7 +246,7 @@ fn profile(profile: &Profile) -> ProfileReport {
     }
 }
 
-/// The row by which a change is known: the new one, or the one that decides no more. `None` for what no row covers.
+/// The row that names a change: the new one, or the one that no longer decides. `None` for uncovered requests.
 pub(super) fn route_of<'r>(region: &Region<'r>) -> Option<&'r str> {
     region.new.or(region.old).map(|row| &*row.route)
 }

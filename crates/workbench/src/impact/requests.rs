@@ -6,18 +6,18 @@ use policy::mapping::{BodyField, BodyRule};
 use policy::method::{Method, MethodSet};
 use serde::Serialize;
 
-/// For which requests of a region something holds.
+/// The requests of a region to which a statement applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requests<'m> {
-    /// For all of them.
+    /// All of them.
     All,
-    /// For those with such a body.
+    /// Those with such a body.
     Body(BodyKind<'m>),
-    /// For those whose body the rules of this side alone can read, and is such a body to them.
+    /// Those whose body only the rules of this side can read, and as this kind.
     ReadBy(Side, BodyKind<'m>),
-    /// For WebSocket handshakes.
+    /// WebSocket handshakes.
     WebSocket,
-    /// For CORS preflights.
+    /// CORS preflights.
     Preflight,
 }
 
@@ -30,7 +30,7 @@ pub enum Side {
 }
 
 impl<'m> Requests<'m> {
-    /// What the body is to the row of one side.
+    /// The kind of the body to the row of one side.
     pub fn body_at(self, side: Side) -> BodyKind<'m> {
         match self {
             Requests::All | Requests::WebSocket | Requests::Preflight => BodyKind::NoRule,
@@ -40,7 +40,7 @@ impl<'m> Requests<'m> {
         }
     }
 
-    /// The body as data; `None` where it makes no difference.
+    /// The body as data; `None` if it makes no difference.
     pub fn body(self) -> Option<BodyReport> {
         match self {
             Requests::All | Requests::WebSocket | Requests::Preflight => None,
@@ -71,8 +71,8 @@ impl<'m> Requests<'m> {
     }
 }
 
-/// Each kind of request that can be made in a region, with its methods. Who gains or loses by a request of another
-/// kind, by a body that meets several rules, does so by one of these as well.
+/// Each kind of request that can be made in a region, with its methods. A caller that gains or loses by any other kind
+/// of request, such as one whose body meets several rules, also does so by one of these.
 pub(super) fn of<'m>(region: &Region<'m>) -> Vec<(Requests<'m>, MethodSet)> {
     let mut kinds = by_body(region);
     let lets_upgrade = [region.old, region.new].into_iter().flatten().any(|row| row.websocket);
@@ -128,7 +128,7 @@ fn with_body_of<'m>(old: &'m [BodyRule], new: &'m [BodyRule]) -> Vec<Requests<'m
     kinds
 }
 
-/// Whether some body is readable to both sides. A side without rules reads any.
+/// Whether some body is readable to both sides. A side without rules can read any body.
 fn can_both_read(old: &[BodyRule], new: &[BodyRule]) -> bool {
     let fits = |one: &BodyField, other: &BodyField| {
         is_json(one) == is_json(other) && !one.is_around(other) && !other.is_around(one)
@@ -136,12 +136,12 @@ fn can_both_read(old: &[BodyRule], new: &[BodyRule]) -> bool {
     old.iter().all(|one| new.iter().all(|other| fits(&one.field, &other.field)))
 }
 
-/// Whether a body can have all that one side reads, and not be what the other reads.
+/// Whether a body can contain everything that one side reads, but not everything that the other reads.
 fn lacks_a_field_of(reads: &[BodyRule], other: &[BodyRule]) -> bool {
     other.iter().any(|rule| reads.iter().all(|known| known.field != rule.field))
 }
 
-/// What a body is to the side that reads it, where a value of it is one that the other side cannot compare.
+/// The kind of a body to the side that reads it, where the other side cannot compare one of its values.
 fn by_a_value<'m>(reads: &'m [BodyRule], other: &'m [BodyRule]) -> Vec<BodyKind<'m>> {
     let mut kinds = Vec::new();
     for rule in other.iter().filter(|rule| is_json(&rule.field)) {

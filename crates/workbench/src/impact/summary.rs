@@ -1,4 +1,4 @@
-//! The summary of an impact in a few sentences, for a reader who reads no further.
+//! The summary of an impact in a few sentences, for a reader that reads no further.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,8 @@ use super::report::route_of;
 use super::{AccessChange, Change, Counts, Impact, ProfileKind};
 
 impl Impact<'_> {
-    /// What opens or closes to callers that no profile names, and whether anything may be missing; the gravest first. The
-    /// direction is that of the change, if it is one.
+    /// The changes for callers that no profile names, and whether changes may be missing; the gravest first. The
+    /// direction is that of the change, if the warning is about one.
     pub fn warnings(&self) -> Vec<(Option<AccessChange>, String)> {
         let uncovered = |is_quiet, direction, sentence: &str| {
             let turns = |change: &Change<'_>| {
@@ -45,7 +45,7 @@ impl Impact<'_> {
         opens.chain(routes).chain(closes).chain(incomplete).collect()
     }
 
-    /// How many rows open or close to each unnamed kind of caller, a sentence each.
+    /// How many rows open or close to each unnamed kind of caller, one sentence each.
     fn routes_by_nameless(&self, direction: AccessChange) -> Vec<String> {
         let mut routes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for change in &self.changes {
@@ -82,7 +82,7 @@ impl Impact<'_> {
         }
     }
 
-    /// All of it in one line, for lists: the warnings, and who gains and loses how much.
+    /// Everything in one line, for lists: the warnings, and how much each kind of caller gains and loses.
     pub fn in_one_line(&self) -> String {
         let warnings = self.warnings().into_iter().map(|(_, warning)| warning);
         let machines = self.counts(ProfileKind::Machine);

@@ -1,5 +1,5 @@
-//! An impact as text that a reviewer can paste into a pull request: what opens to anybody and how much changes first, then
-//! the changes: those that are alike together, or route by route, or by who gains and loses.
+//! An impact as text that a reviewer can paste into a pull request: first the warnings about access for anyone and the
+//! amount of changes, then the changes, with those that are alike together, or by route, or by person.
 
 mod by_person;
 mod by_route;
@@ -14,25 +14,25 @@ use super::summary::{counted, gains_and_losses};
 use super::{AccessChange, Change, Counts, Impact, ProfileKind};
 use crate::report::style::{USUAL_COLUMNS, columns};
 
-/// How the changes are laid out.
+/// The layout of the changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// Routes that change alike together, and people by what lets them in.
+    /// Routes with the same changes together, and people by their way of access.
     #[default]
     Grouped,
     Routes,
     People,
 }
 
-/// Which changes are shown, and how.
+/// The selection of changes that are shown, and their layout.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub layout: Layout,
     /// Only gains, or only losses.
     pub only: Option<AccessChange>,
-    /// Only what this caller gains or loses, by the id of an admin or machine.
+    /// Only the gains and losses of this caller, by the id of an admin or machine.
     pub caller: Option<String>,
-    /// Every name and route, however many there are.
+    /// Every name and route, regardless of their number.
     pub full: bool,
 }
 
@@ -44,13 +44,13 @@ impl View {
             .filter(move |direction| only.is_none_or(|only| only == *direction))
     }
 
-    /// How many of a list are shown, of which usually at most `usual` are.
+    /// The most entries of a list that are shown; by default `usual`.
     fn most(&self, usual: usize) -> usize {
         if self.full { usize::MAX } else { usual }
     }
 }
 
-/// What a line is, for its colour.
+/// The kind of a line, for its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     Plain,
@@ -59,7 +59,7 @@ pub enum Tone {
     Loss,
 }
 
-/// Writes line by line: a large impact is not held as text.
+/// Writes line by line, so that a large impact is not kept as text.
 pub struct ImpactText<'i, 'm> {
     impact: &'i Impact<'m>,
     lines: Lines<'m>,
@@ -73,7 +73,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         ImpactText { impact, lines: Lines::new(impact.new.source()), file, view }
     }
 
-    /// Hands each line to `print`.
+    /// Passes each line to `print`.
     pub fn each_line(&self, mut print: impl FnMut(Tone, &str)) {
         for (direction, warning) in self.impact.warnings() {
             for line in wrapped("", &warning) {
@@ -111,7 +111,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         }
     }
 
-    /// The changes in the directions that are asked for.
+    /// The changes in the selected directions.
     fn shown(&self) -> impl Iterator<Item = &'i Change<'m>> {
         self.impact.changes.iter().filter(|change| {
             self.view.directions().any(|direction| {
@@ -149,7 +149,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
 }
 
 impl ImpactText<'_, '_> {
-    /// How many admins gain and lose anything at all.
+    /// The number of admins that gain or lose anything at all.
     fn people_affected(&self) -> Option<String> {
         let all = self.impact.population.count(ProfileKind::Admin);
         let Counts { gains, losses } = self.impact.people(ProfileKind::Admin);
@@ -159,13 +159,13 @@ impl ImpactText<'_, '_> {
         (gains + losses > 0).then(|| format!("of the admins, {loses}, {gains_something}"))
     }
 
-    /// Those who gain or lose and that no profile names.
+    /// The callers that gain or lose but that no profile names.
     fn nameless(&self, change: &Change<'_>) -> Vec<(&'static str, AccessChange)> {
         let directions = self.view.directions();
         directions.flat_map(|direction| change.nameless(direction).map(move |who| (who, direction))).collect()
     }
 
-    /// The row by which a change is known, or that there is none.
+    /// The name of a change: its row, or a phrase for requests without one.
     fn title(&self, change: &Change<'_>) -> String {
         let uncovered = || match change.region.is_quiet() {
             true => "what no row covers and `quiet` names".to_owned(),
@@ -182,8 +182,8 @@ impl ImpactText<'_, '_> {
         }
     }
 
-    /// A request that is meant, where the row's name does not say it: another row decided before, or none does, or it is
-    /// about some of its methods.
+    /// An example request, if the row's name does not suffice: another row decided before, or no row does, or the
+    /// change affects only some of its methods.
     fn example(&self, change: &Change<'_>) -> Option<String> {
         let region = &change.region;
         let is_by_name = match (region.old, region.new) {
@@ -196,15 +196,15 @@ impl ImpactText<'_, '_> {
         (!is_by_name).then(|| format!("{} {}", region.methods, region.example))
     }
 
-    /// What the rows ask for, before and after.
+    /// The requirements of the rows, before and after.
     fn demands(&self, change: &Change<'_>) -> String {
         let [before, after] = self.impact.demands_in_words(change);
-        // A change of grants leaves the demands as they are.
+        // A change of grants does not change the requirements.
         if before == after { before } else { format!("{before} -> {after}") }
     }
 }
 
-/// The row that decided before, where it is another.
+/// The row that decided before, if it is a different one.
 fn decided_before(change: &Change<'_>) -> Option<String> {
     match (change.region.old, change.region.new) {
         (Some(old), Some(new)) if old.route != new.route => Some(format!("decided by {} before", old.route)),
@@ -212,9 +212,9 @@ fn decided_before(change: &Change<'_>) -> Option<String> {
     }
 }
 
-/// The first names, and how many more there are.
+/// The first names, and the number of further ones.
 fn names(all: &[&str], most: usize) -> String {
-    // Nothing is shorter by counting one name.
+    // Counting a single remaining name would not be shorter.
     let shown = if all.len() <= most.saturating_add(1) { all.len() } else { most };
     let named = joined(all[..shown].iter());
     match all.len() - shown {
@@ -254,7 +254,7 @@ fn tone(direction: AccessChange) -> Tone {
     }
 }
 
-/// `left` and, at the right edge where both fit, `right`.
+/// `left` and, at the right edge if both fit, `right`.
 fn beside(left: &str, right: &str) -> String {
     let used = left.chars().count() + right.chars().count();
     match USUAL_COLUMNS.checked_sub(used) {

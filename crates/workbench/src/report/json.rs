@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Finding;
 
-/// The JSON that is written. A command that reports more flattens it into an object of its own.
+/// The JSON output. A command that reports more flattens it into an object of its own.
 #[derive(Debug, Serialize)]
 pub struct Report<'a, S> {
     /// The command's own counts.

@@ -1,11 +1,11 @@
-//! Every id that a finding can have, with what it weighs and what it means: the one place where they are listed.
+//! Every id that a finding can have, with its level and meaning: the only place where they are listed.
 
 use super::Level;
 
 /// A kind of finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Never changes its meaning once released.
+    /// Its meaning never changes once it is released.
     pub id: &'static str,
     pub level: Level,
     /// One line, no final stop.
@@ -22,7 +22,7 @@ pub fn rule(id: &str) -> Option<&'static Rule> {
     ALL.into_iter().flatten().find(|rule| rule.id == id)
 }
 
-/// What a finding with this id weighs. One that is not listed weighs most: nothing unknown is waved through.
+/// The level of a finding with this id. An unlisted id has the highest level: nothing unknown passes.
 pub fn level_of(id: &str) -> Level {
     rule(id).map_or(Level::Error, |rule| rule.level)
 }
@@ -39,7 +39,7 @@ const fn note(id: &'static str, summary: &'static str, help: &'static str) -> Ru
     Rule { id, level: Level::Note, summary, help }
 }
 
-/// What `console-gate check` finds in a mapping file.
+/// The findings of `console-gate check` about a mapping file.
 pub const CHECK: [Rule; 60] = [
     // The text.
     error(
@@ -231,7 +231,7 @@ pub const CHECK: [Rule; 60] = [
         "a rollback is in force, and the file contains what it took back",
         "take that out of the file, or release the rollback: `console-gate rollback --release`",
     ),
-    // No mistakes, and worth a look.
+    // Not mistakes, but worth a look.
     warning(
         "read-role-on-mutation",
         "a method that changes data requires a role for reading",
@@ -320,8 +320,8 @@ pub const CHECK: [Rule; 60] = [
     note("totp-marker", "a row for which Console also requires TOTP", "no action: TOTP stays in Console"),
 ];
 
-/// What `console-gate check` finds in the access tables. None of it keeps a mapping from being activated: such a row grants
-/// nothing, and that may be its mistake.
+/// The findings of `console-gate check` about the access tables. None of them prevents a mapping from being activated:
+/// such a row grants nothing, and that may be its only fault.
 pub const ROWS: [Rule; 5] = [
     warning(
         "malformed-role-word",
@@ -350,7 +350,7 @@ pub const ROWS: [Rule; 5] = [
     ),
 ];
 
-/// What `console-gate check` finds in the tables that it reads of Console. None of it is about the mapping.
+/// The findings of `console-gate check` about the tables that it reads from Console. None of them is about the mapping.
 pub const CONSOLE: [Rule; 5] = [
     error(
         "console-select",
@@ -379,7 +379,7 @@ pub const CONSOLE: [Rule; 5] = [
     ),
 ];
 
-/// What `console-gate check` finds in the settings.
+/// The findings of `console-gate check` about the settings.
 pub const SETTINGS: [Rule; 9] = [
     error(
         "bad-setting",
@@ -428,13 +428,13 @@ pub const SETTINGS: [Rule; 9] = [
     ),
 ];
 
-/// What `console-gate diff` finds.
+/// The findings of `console-gate diff`.
 pub const DIFF: [Rule; 2] = [
     warning("access-gain", "a caller gains access", "confirm that each of them should have access"),
     warning("access-loss", "a caller loses access", "first grant the missing access, or confirm the loss"),
 ];
 
-/// What `console-gate lint` finds.
+/// The findings of `console-gate lint`.
 pub const LINT: [Rule; 12] = [
     error(
         "gate-differs",
@@ -498,7 +498,7 @@ pub const LINT: [Rule; 12] = [
     ),
 ];
 
-/// What `console-gate coverage` finds.
+/// The findings of `console-gate coverage`.
 pub const COVERAGE: [Rule; 22] = [
     warning("unmapped-hit", "requests for a path that no row covers", "add a row if Console serves the path"),
     error(

@@ -10,7 +10,7 @@ use super::{Finding, Location, rules};
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
-/// What a path of a URI reference does not hold as it is (RFC 3986, 3.3). The colon is left out of it too: in the first
+/// The characters that a URI path must not contain unescaped (RFC 3986, 3.3). The colon is among them: in the first
 /// segment it would end a scheme.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -34,7 +34,7 @@ const PATH: &AsciiSet = &CONTROLS
 ///
 /// # Errors
 ///
-/// None that is known: the type is that of the JSON writer.
+/// None that is known: the type comes from the JSON writer.
 pub fn log(findings: &[Finding]) -> serde_json::Result<String> {
     let ids: BTreeSet<&str> = findings.iter().map(|finding| finding.id).collect();
     let ids: Vec<&str> = ids.into_iter().collect();
@@ -89,7 +89,7 @@ fn location(place: &Location) -> Value {
     }})
 }
 
-/// With a capital and a final stop, as SARIF asks of its messages (3.11.3).
+/// With a capital and a full stop, as SARIF requires of its messages (3.11.3).
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();

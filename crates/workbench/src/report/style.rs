@@ -10,7 +10,7 @@ use super::Level;
 
 /// The columns that reports are laid out for.
 pub const USUAL_COLUMNS: usize = 80;
-/// Wider than any line: nothing is wrapped.
+/// Wider than any line, so that nothing is wrapped.
 const UNBOUNDED: usize = 1 << 20;
 
 /// The columns of this process's output.
@@ -18,12 +18,12 @@ static COLUMNS: AtomicUsize = AtomicUsize::new(USUAL_COLUMNS);
 /// This process's [`Colours`].
 static COLOURS: AtomicU8 = AtomicU8::new(Colours::Auto as u8);
 
-/// The columns that output is wrapped at.
+/// The width at which output is wrapped.
 pub fn columns() -> usize {
     COLUMNS.load(Ordering::Relaxed)
 }
 
-/// Sets the columns for this process: `None` wraps nothing.
+/// Sets the width for this process: `None` turns wrapping off.
 pub fn wrap_at(columns: Option<usize>) {
     COLUMNS.store(columns.map_or(UNBOUNDED, |columns| columns.clamp(40, UNBOUNDED)), Ordering::Relaxed);
 }
@@ -54,7 +54,7 @@ impl Colours {
             .unwrap_or(Colours::Auto)
     }
 
-    /// Whether output is coloured that does or does not go to a terminal, by the environment's `variable`.
+    /// Whether output to a terminal, or not to one, is coloured, given the environment's `variable`.
     fn applies(self, is_terminal: bool, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
         let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
         let is_dumb = variable("TERM").is_some_and(|term| term == *OsStr::new("dumb"));
@@ -82,7 +82,8 @@ pub enum Style {
 }
 
 impl Style {
-    /// As `--color` asks; else colours on a terminal that is not a dumb one, unless the environment sets otherwise.
+    /// Follows `--color`; by default, colours on a terminal that is not a dumb one, unless the environment specifies
+    /// otherwise.
     pub fn of(stream: &impl IsTerminal) -> Style {
         let applies = Colours::chosen().applies(stream.is_terminal(), |name| std::env::var_os(name));
         if applies { Style::Coloured } else { Style::Plain }

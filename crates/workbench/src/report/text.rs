@@ -1,4 +1,5 @@
-//! Findings for a person: `path:line:column: level[id]: message`, with the lines of the file where they are at hand.
+//! Findings for a human reader: `path:line:column: level[id]: message`, with the lines of the file if they are
+//! available.
 
 use std::fmt::Write as _;
 
@@ -7,17 +8,17 @@ use policy::diagnostic::{self, Diagnostic, Lines};
 use super::style::{Style, columns};
 use super::{Finding, Level, rules};
 
-/// How far lines that belong to the one before are set in.
+/// The indentation of continuation lines.
 const INDENT: usize = 4;
 
-/// One finding in few lines, with a newline at its end.
+/// One finding in a few lines, with a newline at its end.
 pub fn finding(finding: &Finding, style: Style) -> String {
     let place = match &finding.place {
         Some(place) => format!("{}:{}:{}: ", place.file, place.line, place.column),
         None => String::new(),
     };
     let word = format!("{}[{}]", finding.level.word(), finding.id);
-    // Wrapped as it is without colours, which take no room.
+    // Wrapped like the text without colours, which take no room.
     let plain = wrapped(&format!("{place}{word}: {}", finding.message), columns(), 0, INDENT);
     let mut text = match plain.split_once(&word) {
         Some((before, after)) => {
@@ -33,7 +34,7 @@ pub fn finding(finding: &Finding, style: Style) -> String {
     text
 }
 
-/// Findings of one kind, the first `most` of them with their places; `what` they are about.
+/// Findings of one kind, the first `most` of them with their places; `what` is their subject.
 pub fn collapsed(findings: &[Finding], most: usize, what: &str, style: Style) -> String {
     let Some(first) = findings.first() else { return String::new() };
     let rule = rules::rule(first.id);
@@ -50,7 +51,7 @@ pub fn collapsed(findings: &[Finding], most: usize, what: &str, style: Style) ->
     }
     let more = findings.len().saturating_sub(most);
     let _ = writeln!(text, "{:INDENT$}and {more} more: `--full` lists them", "");
-    // What they suggest, where that is the same.
+    // Their suggestion, if it is the same for all.
     let shared = first.suggestion.as_deref();
     let shared = shared.filter(|shared| findings.iter().all(|one| one.suggestion.as_deref() == Some(shared)));
     if let Some(help) = shared.or(rule.map(|rule| rule.help)) {
@@ -60,7 +61,7 @@ pub fn collapsed(findings: &[Finding], most: usize, what: &str, style: Style) ->
     text
 }
 
-/// A finding of a file at hand, with the lines that it is about and a newline at its end.
+/// A finding about an available file, with the lines that it is about and a newline at its end.
 pub fn excerpt(path: &str, lines: &Lines<'_>, found: &Diagnostic, style: Style) -> String {
     let level = match rules::level_of(found.code) {
         Level::Error => annotate_snippets::Level::ERROR,
@@ -76,8 +77,8 @@ pub fn excerpt(path: &str, lines: &Lines<'_>, found: &Diagnostic, style: Style) 
     diagnostic::excerpt(path, lines, &fitted, level, &style.renderer()) + "\n"
 }
 
-/// `text` in lines of at most `columns` characters: `first` and `next` are how far the first line and the others are set
-/// in. A word longer than a line, or text within backticks, stays whole, so that it can be copied.
+/// `text` in lines of at most `columns` characters: `first` and `next` are the indentations of the first line and of
+/// the others. A word longer than a line, or text within backticks, is not broken, so that it can be copied.
 pub fn wrapped(text: &str, columns: usize, first: usize, next: usize) -> String {
     let mut lines = String::new();
     let mut column = 0;
@@ -102,7 +103,7 @@ pub fn wrapped(text: &str, columns: usize, first: usize, next: usize) -> String 
 
 /// The text split at its spaces, except those in backticks: a route is one word.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    // Without a second backtick, the first is only a character.
+    // Without a second backtick, the first is an ordinary character.
     let closes = text.matches('`').count().is_multiple_of(2);
     let mut is_quoted = false;
     text.split(move |character| {
@@ -112,8 +113,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     .filter(|word| !word.is_empty())
 }
 
-/// The text with control characters spelled out, and those that turn the order of letters: a file's content must not
-/// reach the terminal as a command, nor show as something else.
+/// The text with control characters and characters that reorder letters spelled out: a file's content must neither
+/// reach the terminal as a command nor be shown as different text.
 pub fn harmless(text: &str) -> String {
     let is_harmful = |letter: char| {
         letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,36 +1,36 @@
-//! Where evidence is missing, and for how long that holds a cluster back.
+//! Where evidence is missing, and how long that holds a cluster back.
 //!
-//! The missing part may have been an unexplained disagreement. It blocks the cluster as one would: for its quiet hours,
-//! and for an hour at least.
+//! The missing part may have contained an unexplained disagreement. So it blocks the cluster as one would: for its
+//! quiet hours, and at least an hour.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::mapping::rollout::SoakTerms;
 use serde::Serialize;
 
-/// Gaps that are listed one by one; there may be one a minute.
+/// The most gaps that are listed one by one; there may be one per minute.
 const MOST_LISTED: usize = 3;
 
-/// A time of which something is missing.
+/// A period with missing evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
     pub since_utc: DateTime<Utc>,
     pub until_utc: DateTime<Utc>,
-    /// `None`: it may be about any cluster.
+    /// `None` if it may affect any cluster.
     pub cluster: Option<String>,
     pub lost: Lost,
     /// The gate, by host and process id.
     pub gate: String,
 }
 
-/// What was lost.
+/// The lost evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lost {
-    /// This many disagreements were not kept.
+    /// This many disagreements were not recorded.
     Disagreements(u64),
     /// This many requests were not counted.
     Decisions(u64),
-    /// The gate ended, or was cut off, before it had written what it saw last.
+    /// The gate stopped, or was cut off, before it had written its last observations.
     LastSeconds,
 }
 
@@ -56,7 +56,7 @@ impl Gap {
     }
 }
 
-/// The gaps that hold a cluster, the latest first.
+/// The gaps that hold a cluster back, the latest first.
 pub(super) fn holding(
     gaps: &[Gap],
     cluster: &str,
@@ -74,7 +74,7 @@ pub(super) fn holding(
     holding
 }
 
-/// What they are to an operator, a phrase each.
+/// The gaps for an operator, one phrase each.
 pub fn phrases(gaps: &[Gap], terms: &SoakTerms) -> Vec<String> {
     let mut phrases: Vec<String> = gaps.iter().take(MOST_LISTED).map(|gap| gap.phrase(terms)).collect();
     if gaps.len() > MOST_LISTED {

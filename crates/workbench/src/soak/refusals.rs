@@ -1,25 +1,25 @@
-//! Console's own refusals of what V2 allowed, and for how long they hold a cluster.
+//! Console's own refusals of requests that V2 allowed, and how long they hold a cluster back.
 //!
-//! A refusal shows that Console still decides beside the gate, so that V2 grants nothing there. Refusals block a
-//! cluster as unexplained drift does: for its quiet hours, and for an hour at least.
+//! A refusal shows that Console still decides in addition to the gate, so that V2 grants nothing there. Refusals block
+//! a cluster as unexplained drift does: for its quiet hours, and at least an hour.
 //!
-//! A redirect to the login page counts too: `login_required` of Flask-Login and Django refuses by one.
+//! A redirect to the login page counts too: `login_required` of Flask-Login and Django refuses with one.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use policy::decision::LetInBy;
 use policy::mapping::rollout::SoakTerms;
 use serde::Serialize;
 
-/// Routes that are named one by one.
+/// The most routes that are named one by one.
 const MOST_NAMED: usize = 5;
 
-/// Answers of one status to requests for one route that the gate had let in.
+/// Answers with one status to requests for one route that the gate had permitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusals {
     #[serde(skip)]
     pub cluster: String,
     pub route: String,
-    /// What had let the requests in: `v2` or `legacy`.
+    /// The gate that permitted the requests: `v2` or `legacy`.
     pub gate: String,
     pub status: u16,
     pub count: u64,
@@ -36,12 +36,12 @@ impl Refusals {
 pub const REMEDY: &str = "wrap them with the console-gate package, or, where the view itself refuses, name the route in \
                           `own_refusals` of [upstream]";
 
-/// For how long a refusal holds a cluster.
+/// How long a refusal holds a cluster back.
 pub fn time_held(terms: &SoakTerms) -> TimeDelta {
     TimeDelta::hours(i64::from(terms.quiet_hours.max(1)))
 }
 
-/// Those of a cluster that were seen of late, in their order.
+/// The recent refusals of a cluster, in order.
 pub(super) fn of_late(
     all: &[Refusals],
     cluster: &str,
@@ -51,7 +51,7 @@ pub(super) fn of_late(
     all.iter().filter(|one| one.cluster == cluster && now < one.held_until(terms)).cloned().collect()
 }
 
-/// What they are to an operator; `None` where V2 allowed none of those requests.
+/// The refusals for an operator; `None` if V2 allowed none of those requests.
 pub(super) fn phrase(refusals: &[Refusals], terms: &SoakTerms) -> Option<String> {
     let of_v2: Vec<&Refusals> = refusals.iter().filter(|one| one.gate == LetInBy::V2.word()).collect();
     let until = of_v2.iter().map(|one| one.held_until(terms)).max()?;
@@ -59,8 +59,8 @@ pub(super) fn phrase(refusals: &[Refusals], terms: &SoakTerms) -> Option<String>
     Some(format!("{sum}; not ready until {}", until.format("%Y-%m-%d %H:%MZ")))
 }
 
-/// `Console answered 403 to 12 requests that V2 allowed: its own decorators still decide (GET /a 8, GET /b 4)`: routes with
-/// their status and count, and what to do.
+/// `Console answered 403 to 12 requests that V2 allowed: its own decorators still decide (GET /a 8, GET /b 4)`: routes
+/// with their status and count, and the remedy.
 pub fn in_words<'r>(refusals: impl Iterator<Item = (&'r str, u16, u64)>) -> Option<String> {
     let mut routes: Vec<(&str, u64)> = Vec::new();
     let (mut unauthorized, mut forbidden, mut sent_to_log_in, mut sum) = (false, false, false, 0);

@@ -1,4 +1,4 @@
-//! A cluster's gate for a person, one block a cluster.
+//! A cluster's soak gate for a human reader, one block per cluster.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use policy::decision::LetInBy;
 
 use super::{ClusterState, Shadow};
 
-/// How far what belongs to a cluster is set in.
+/// The indentation of the lines that belong to a cluster.
 const INDENT: &str = "    ";
 
 /// The block of a cluster, with a newline at its end.

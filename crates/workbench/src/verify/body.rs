@@ -10,7 +10,7 @@ pub(super) fn of_kind(rules: &[BodyRule], kind: BodyKind<'_>) -> Option<(&'stati
     if kind == BodyKind::Unreadable {
         return None;
     }
-    // A rule needs each field that the row reads, whether it is about this one or not.
+    // A rule needs each field that the row reads, even if the field is not its own.
     let value = |rule: &BodyRule| match kind {
         BodyKind::Rule(field, equals) if *field == rule.field => equals.to_owned(),
         _ => neutral(rules),
@@ -43,7 +43,7 @@ fn neutral(rules: &[BodyRule]) -> String {
     value
 }
 
-/// Puts a value where a JSON pointer leads, with objects on the way to it.
+/// Puts a value at the place of a JSON pointer, creating objects on the way.
 fn put(body: &mut Value, pointer: &str, value: String) {
     let mut place = body;
     for step in pointer.split('/').skip(1) {

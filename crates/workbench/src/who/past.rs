@@ -1,4 +1,4 @@
-//! The grants at a time: those of now, without the changes recorded since.
+//! The grants at a past time: the present ones, without the changes recorded since.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,14 +17,14 @@ pub(super) enum Concerns {
     Some(BTreeSet<usize>),
 }
 
-/// The grants at a time, which only goes forward.
+/// The grants at a time, which only moves forward.
 pub(super) struct Past<'p> {
     pub(super) history: &'p History<'p>,
     catalog: Catalog,
-    /// By the index of the holder.
+    /// Indexed like the holders.
     states: Vec<State>,
     indexes: HashMap<Arc<str>, usize>,
-    /// The first change that is not made yet.
+    /// The first change that has not been made yet.
     next: usize,
     misfits: BTreeSet<String>,
 }
@@ -38,7 +38,7 @@ struct State {
 }
 
 impl<'p> Past<'p> {
-    /// Goes back from now to `time`, newest first. A change recorded at `time` itself had happened by then.
+    /// Goes back from now to `time`, newest change first. A change recorded at `time` itself counts as made.
     pub(super) fn at(history: &'p History<'p>, time: DateTime<Utc>) -> Past<'p> {
         let admins = history.holders.iter().enumerate().filter(|(_, one)| one.kind == CallerKind::Admin);
         let state = |holder: &Holder| State {
@@ -74,7 +74,8 @@ impl<'p> Past<'p> {
         past
     }
 
-    /// The times in the period at which something may change, its beginning first, and the holders that each concerns.
+    /// The times in the period at which something may change, starting with its beginning, and the holders that each
+    /// concerns.
     pub(super) fn points(&self, period: &Period) -> BTreeMap<DateTime<Utc>, Concerns> {
         let mut points = BTreeMap::from([(period.from, Concerns::Everybody)]);
         let mut add = |time: DateTime<Utc>, holder: Option<usize>| {
@@ -115,7 +116,7 @@ impl<'p> Past<'p> {
         points
     }
 
-    /// Makes everything that was written until then.
+    /// Makes every change that was recorded until then.
     pub(super) fn go_to(&mut self, time: DateTime<Utc>) {
         while let Some(changed) = self.history.changes.get(self.next).filter(|changed| changed.at <= time) {
             self.next += 1;
@@ -131,7 +132,7 @@ impl<'p> Past<'p> {
         &self.states[index].groups
     }
 
-    /// Whether a holder was active at that time, or may have been.
+    /// Whether a holder was active at that time, or possibly was.
     pub(super) fn may_be_active(&self, index: usize, time: DateTime<Utc>) -> bool {
         let (holder, state) = (&self.history.holders[index], &self.states[index]);
         if holder.kind == CallerKind::Machine {
@@ -146,7 +147,7 @@ impl<'p> Past<'p> {
         }
     }
 
-    /// The uncertainty about a holder who could.
+    /// The uncertainty about a holder that could make the request.
     pub(super) fn unless(&self, index: usize) -> Option<Unless> {
         match self.history.holders[index].standing {
             Present::Gone => Some(Unless::GoneNow),
@@ -155,12 +156,12 @@ impl<'p> Past<'p> {
         }
     }
 
-    /// Where the recorded changes do not fit the present grants.
+    /// The places where the recorded changes do not fit the present grants.
     pub(super) fn misfits(self) -> Vec<String> {
         self.misfits.into_iter().collect()
     }
 
-    /// Sets something to there or not there; `false` where it was so already.
+    /// Sets whether something exists; `false` if that did not change anything.
     fn set(&mut self, change: &Change, is_there: bool) -> bool {
         match change {
             Change::Member { admin, group } => {

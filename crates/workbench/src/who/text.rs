@@ -1,4 +1,4 @@
-//! Who could, as text.
+//! The answer of `who` as text.
 
 use chrono::{DateTime, Utc};
 use policy::decision::WhyLegacy;
@@ -77,7 +77,7 @@ impl Page {
     }
 }
 
-/// Sentences that go below a report, under a heading.
+/// Sentences below a report, under a heading.
 pub fn notes(heading: &str, notes: &[String], style: Style) -> String {
     let mut page = Page { text: String::new(), style };
     page.text.push('\n');
@@ -88,7 +88,7 @@ pub fn notes(heading: &str, notes: &[String], style: Style) -> String {
     page.text
 }
 
-/// The kind and the id of a caller, with the uncertainty about them.
+/// The kind and the id of a caller, with the uncertainty about it.
 pub fn name(person: &Passing) -> String {
     let name = match (person.kind, &person.name) {
         (CallerKind::Machine, Some(name)) => format!("machine {name} ({})", person.id),
@@ -103,7 +103,7 @@ pub fn name(person: &Passing) -> String {
     }
 }
 
-/// A way in words, with the end of what it began with.
+/// A way in words, with the end of the grant with which it begins.
 pub fn through(through: &Through) -> String {
     let held: Vec<String> = through.held_by.iter().filter_map(held_by).collect();
     match held.is_empty() {
@@ -146,7 +146,7 @@ fn decider(decided: &Decided) -> String {
     format!("{mapping}: `{route}` asks for {}{cluster}{gate}", by.asks)
 }
 
-/// When something was, in front of it; empty where only a moment was asked about.
+/// A prefix with the time of an entry; empty if a single moment was requested.
 fn time_of(who: &Who, from: DateTime<Utc>, until: Option<DateTime<Utc>>) -> String {
     let whole = from == who.from && until == who.until;
     match until {

@@ -1,4 +1,4 @@
-//! JSON as a rule reads it: strictly, and with the spelling of its numbers.
+//! JSON as the rules read it: strictly, and with the spelling of its numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,7 +15,7 @@ pub(super) fn read(
     content_type: Option<&str>,
     body: &[u8],
 ) -> Result<Vec<bool>, BodyError> {
-    // Flask's `get_json` takes `application/json` and `application/*+json`; only the plain form is taken here.
+    // Flask's `get_json` accepts `application/json` and `application/*+json`; only the plain form is accepted here.
     if media_type(content_type) != Some("application/json".to_owned()) {
         return Err(BodyError::WrongContentType);
     }
@@ -51,7 +51,7 @@ fn scalar(value: &Value, body: &[u8], pointer: &str) -> Result<Scalar, BodyError
     }
 }
 
-/// How a value is written in a body that was read already: of a number, [`Value`] keeps what it is read as alone.
+/// The spelling of a value in a body that was already read: [`Value`] keeps only the value of a number.
 fn spelling(body: &[u8], pointer: &str) -> Option<String> {
     let mut value: &RawValue = serde_json::from_slice(body).ok()?;
     for step in pointer.split('/').skip(1) {
@@ -69,7 +69,7 @@ fn spelling(body: &[u8], pointer: &str) -> Option<String> {
 
 const DUPLICATE_KEY: &str = "duplicate key";
 
-/// A JSON value in which no object has a key twice and nothing lies deeper than [`BodyField::MAX_DEPTH`].
+/// A JSON value in which no object has a duplicate key and nothing lies deeper than [`BodyField::MAX_DEPTH`].
 #[derive(Clone, Copy)]
 struct Strict {
     depth: usize,

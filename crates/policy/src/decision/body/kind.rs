@@ -1,4 +1,4 @@
-//! The kinds of body that a row distinguishes: what reports say about bodies that nobody has sent.
+//! The kinds of body that a row distinguishes: what reports state about bodies that were never sent.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use super::{BodyError, BodyFacts};
 use crate::mapping::{BodyField, BodyRule};
 use crate::method::Method;
 
-/// A kind of body, to the rules of a row. A body that meets several rules is none of its own: it lacks what one of them
-/// asks for, or nothing.
+/// A kind of body, as the rules of a row distinguish it. A body that meets several rules is not a separate kind: it
+/// lacks what one of the rules requires, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyKind<'r> {
-    /// It can be read and meets no rule.
+    /// It is readable and meets no rule.
     NoRule,
     /// Its field has the value that a rule names, and it meets no rule about another field or value.
     Rule(&'r BodyField, &'r str),
-    /// There is none, or the rules cannot read it.
+    /// There is no body, or the rules cannot read it.
     Unreadable,
 }
 
 impl<'r> BodyKind<'r> {
-    /// Every kind that a request of this method can have; none where the row does not look at bodies.
+    /// Every kind that a request with this method can have; empty if the row does not examine bodies.
     pub fn all(rules: &'r [BodyRule], method: Method) -> Vec<BodyKind<'r>> {
         if rules.is_empty() {
             return Vec::new();
@@ -45,7 +45,7 @@ impl<'r> BodyKind<'r> {
         self == BodyKind::Rule(&rule.field, &rule.equals)
     }
 
-    /// What the gate would know of such a body.
+    /// What the gate would know about such a body.
     pub fn facts(self, rules: &[BodyRule]) -> BodyFacts {
         match self {
             _ if rules.is_empty() => BodyFacts::NotRead,

@@ -1,15 +1,15 @@
 //! A single value of a JSON body, compared with the text of a rule.
 //!
-//! Console compares with Python's `==`, to which `30`, `30.0` and `3e1` are the same, and `1` and `true` too. A rule
-//! compares texts. The two agree as long as a number is spelled in one way only, and where they would not, the answer is
-//! neither yes nor no.
+//! Console compares with Python's `==`, for which `30`, `30.0` and `3e1` are equal, and `1` and `true` too. A rule
+//! compares texts. The two agree as long as each number has only one spelling. Where they would not agree, the answer
+//! is neither yes nor no.
 
 /// A value in its only spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scalar {
     Text(String),
     Flag(bool),
-    /// Of several spellings the canonical one: no exponent, no zero that could be left out, no `-0`.
+    /// The canonical spelling of a number: no exponent, no zero that could be left out, no `-0`.
     Number(String),
 }
 
@@ -19,7 +19,7 @@ impl Scalar {
         is_canonical(spelling).then(|| Scalar::Number(spelling.to_owned()))
     }
 
-    /// Whether this is the value that a rule names; `None` where it is another text and the same value to Python.
+    /// Whether this is the value that a rule names; `None` if the text differs but the value is the same to Python.
     pub fn is(&self, equals: &str) -> Option<bool> {
         let (text, number) = match self {
             Scalar::Text(text) => return Some(text == equals),
@@ -35,7 +35,7 @@ impl Scalar {
         (!may_be_same).then_some(false)
     }
 
-    /// Numbers and truth values that are the same to Python as what this text spells.
+    /// The numbers and truth values that Python considers equal to what this text spells.
     pub fn like(equals: &str) -> Vec<Scalar> {
         let Some(number) = number_of(equals) else { return Vec::new() };
         let flags = [false, true].into_iter().filter(|flag| f64::from(u8::from(*flag)) == number);
@@ -48,7 +48,7 @@ const fn flag_word(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
 }
 
-/// What a text spells as a number, to Python or in a JSON text: `True` is 1.
+/// The number that a text spells, to Python or in JSON: `True` is 1.
 fn number_of(text: &str) -> Option<f64> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" => Some(1.0),
@@ -57,13 +57,13 @@ fn number_of(text: &str) -> Option<f64> {
     }
 }
 
-/// An integer of any length, or a fraction in the shortest form that is read as the same number again.
+/// An integer of any length, or a fraction in the shortest form that reads back as the same number.
 fn is_canonical(spelling: &str) -> bool {
     let digits = spelling.strip_prefix('-').unwrap_or(spelling);
     if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return spelling != "-0" && (digits == "0" || !digits.starts_with('0'));
     }
-    // The shortest form of a number without a fraction has no dot, so `30.0` is none.
+    // The shortest form of a number without a fraction has no dot, so `30.0` is not canonical.
     digits.contains('.') && spelling.parse::<f64>().is_ok_and(|number| number.to_string() == spelling)
 }
 

@@ -4,10 +4,11 @@ use crate::firewall::Refusal;
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// Decodes a raw path that begins with `/` and holds only bytes that may be unescaped. `None`: it decodes to itself.
+/// Decodes a raw path that begins with `/` and contains only bytes that may be unescaped. `None` if it decodes to
+/// itself.
 ///
-/// gunicorn decodes every escape once (`urllib.parse.unquote_to_bytes`), Werkzeug reads the bytes as UTF-8 and splits
-/// into segments then. So the checks are made on the decoded path.
+/// gunicorn decodes every escape once (`urllib.parse.unquote_to_bytes`); then Werkzeug reads the bytes as UTF-8 and
+/// splits them into segments. So the checks are made on the decoded path.
 pub(super) fn decode(raw: &[u8]) -> Result<Option<String>, Refusal> {
     let Some(first_escape) = raw.iter().position(|&byte| byte == b'%') else {
         check_segments(raw)?;
@@ -27,7 +28,7 @@ pub(super) fn decode(raw: &[u8]) -> Result<Option<String>, Refusal> {
         }
     }
     check_segments(&decoded)?;
-    // Strict: Werkzeug replaces invalid bytes by U+FFFD, so that `%FF` and `%FE` would name the same thing.
+    // Strict: Werkzeug replaces invalid bytes by U+FFFD, so that `%FF` and `%FE` would name the same path.
     let decoded = String::from_utf8(decoded).map_err(|_| Refusal::InvalidUtf8)?;
     if !decoded.is_ascii() && FORBIDDEN.is_match(&decoded) {
         return Err(Refusal::ForbiddenCharacter);
@@ -38,12 +39,12 @@ pub(super) fn decode(raw: &[u8]) -> Result<Option<String>, Refusal> {
 /// Refuses empty segments (except the one after a final `/`) and dot segments of a decoded path.
 ///
 /// Werkzeug serves `//secrets` as `/secrets` and keeps `..` as data, while another hop may resolve it. A segment is
-/// looked at without its `;parameters`, because `/public/..;/secrets` is `/secrets` to servlet containers, and dots
-/// between backslashes too, which some hops take for slashes.
+/// checked without its `;parameters`, because `/public/..;/secrets` is `/secrets` to servlet containers. Dots between
+/// backslashes are checked too, because some hops treat backslashes as slashes.
 fn check_segments(path: &[u8]) -> Result<(), Refusal> {
     let without_parameters =
         |segment: &'_ [u8]| segment.iter().position(|&byte| byte == b';').unwrap_or(segment.len());
-    // Safe to skip the first: the path begins with `/`, so what precedes it is empty.
+    // Safe to skip the first: the path begins with `/`, so the part before it is empty.
     let mut segments = path.split(|&byte| byte == b'/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         let is_last = segments.peek().is_none();
@@ -79,12 +80,12 @@ const fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-/// Beyond ASCII: control characters, what breaks or reorders the line in which an operator reads a path, what is not
-/// assigned yet (unless it is reserved for an emoji), and digits that are newer than Unicode 12.1.
+/// Beyond ASCII: control characters, characters that break or reorder the line in which an operator reads a path,
+/// unassigned characters (unless reserved for an emoji), and digits that are newer than Unicode 12.1.
 ///
-/// `DELETE /rbac/grants/%D9%A4` revokes grant 4: Python's `\d` and `int()` take every decimal digit that its Unicode
-/// knows. Those of Unicode 12.1 are digits to Python 3.8 and to the matcher; a newer one is a digit to some Pythons, and
-/// what is not assigned today may become one.
+/// `DELETE /rbac/grants/%D9%A4` revokes grant 4: Python's `\d` and `int()` accept every decimal digit of its Unicode
+/// version. The digits of Unicode 12.1 are digits to Python 3.8 and to the matcher; a newer one is a digit to only some
+/// Pythons, and a character that is unassigned today may become one.
 static FORBIDDEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?x)

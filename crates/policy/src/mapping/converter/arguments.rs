@@ -1,7 +1,7 @@
 //! The arguments in `<converter(arguments):name>`.
 //!
-//! Source: `werkzeug.routing.rules.parse_converter_args`. Only what that function reads in the obvious way is
-//! accepted: it ignores trailing garbage, takes `2,3` for one value, and guesses types by trying them.
+//! Source: `werkzeug.routing.rules.parse_converter_args`. Only input that this function reads in the obvious way is
+//! accepted: it ignores trailing garbage, reads `2,3` as one value, and guesses types by trying them.
 
 use std::ops::Range;
 
@@ -27,11 +27,11 @@ impl Argument<'_> {
         self.span.clone()
     }
 
-    /// The text that Werkzeug hands to `any`.
+    /// The text that Werkzeug passes to `any`.
     ///
     /// # Errors
     ///
-    /// When the argument has a name, or when Python reads the bare word as a number or a constant.
+    /// The argument has a name, or Python reads the bare word as a number or a constant.
     pub(super) fn item(&self) -> Result<&str, PatternError> {
         if let Some(name) = self.name {
             let argument = name.to_owned();
@@ -49,7 +49,7 @@ impl Argument<'_> {
     }
 }
 
-/// Whether Python's `int` or `float` might take the word, or it names a constant. Errs towards yes.
+/// Whether Python's `int` or `float` might accept the word, or the word names a constant. If in doubt, true.
 fn is_python_literal(word: &str) -> bool {
     let numeric = word.starts_with(|first: char| first.is_ascii_digit() || first == '.')
         && word.bytes().all(|byte| byte.is_ascii_digit() || b"._eE".contains(&byte));
@@ -121,7 +121,7 @@ impl<'t> Scanner<'t> {
         Ok(Value::Word(word))
     }
 
-    /// `int(2,10)` is one argument, the text `2,10`, to Werkzeug's `\d+.\d+`; the rule then never matches.
+    /// To Werkzeug's `\d+.\d+`, `int(2,10)` is one argument, the text `2,10`; the rule then never matches.
     fn refuse_joined_numbers(&self, value: Value<'_>, start: usize) -> Result<(), PatternError> {
         let Value::Word(word) = value else { return Ok(()) };
         let digit_follows = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
@@ -163,7 +163,7 @@ pub(super) struct Bound<'t> {
 }
 
 impl<'t> Bound<'t> {
-    /// Assigns the arguments as a Python call would.
+    /// Assigns the arguments to parameters as a Python call would.
     pub(super) fn new(
         converter: &'static str,
         parameters: &'static [&'static str],
@@ -194,7 +194,7 @@ impl<'t> Bound<'t> {
         Ok(Bound { parameters, slots })
     }
 
-    /// The argument of a parameter, if it was given.
+    /// The argument for a parameter, if it was given.
     pub(super) fn argument(&self, parameter: &str) -> Option<&Argument<'t>> {
         let slot = self.parameters.iter().position(|known| *known == parameter)?;
         self.slots[slot].as_ref()
@@ -221,7 +221,7 @@ impl<'t> Bound<'t> {
             let plain = word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
             plain.then(|| word.parse::<f64>().ok()).flatten()
         })?;
-        // Python compares a whole number with a float exactly; above 2^53 an f64 could not.
+        // Python compares a whole number with a float exactly; above 2^53 an f64 cannot.
         match number {
             Some(value) if value > 9_007_199_254_740_992.0 => {
                 Err(self.out_of_range(parameter, "at most 9007199254740992"))
@@ -230,7 +230,7 @@ impl<'t> Bound<'t> {
         }
     }
 
-    /// `True` or `False`; false when it is not given.
+    /// `True` or `False`; false if it is not given.
     pub(super) fn flag(&self, parameter: &'static str) -> Result<bool, PatternError> {
         let flag = self.word(parameter, "`True` or `False`", |word| match word {
             "True" => Some(true),
@@ -240,7 +240,7 @@ impl<'t> Bound<'t> {
         Ok(flag.unwrap_or(false))
     }
 
-    /// The error for a value that makes no sense, at the place where it was given.
+    /// The error for an invalid value, at the place of the value.
     pub(super) fn out_of_range(&self, parameter: &'static str, expected: &'static str) -> PatternError {
         let span = self.argument(parameter).map_or(0..0, Argument::span);
         PatternError::new(PatternProblem::OutOfRange { argument: parameter, expected }, span)

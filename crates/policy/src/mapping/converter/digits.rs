@@ -2,8 +2,8 @@
 
 /// The zeros of the decimal digits outside ASCII, in order; the nine characters after each are 1 to 9.
 ///
-/// Source: general category Nd in Unicode 14, the version of Python 3.11. A digit that a later Unicode
-/// adds makes no difference to the gate: its request firewall refuses every digit outside ASCII.
+/// Source: general category Nd in Unicode 14, the version of Python 3.11. Digits that later versions of Unicode add
+/// make no difference to the gate: its request firewall refuses every digit outside ASCII.
 #[rustfmt::skip]
 const ZEROS: [char; 65] = [
     '\u{660}', '\u{6f0}', '\u{7c0}', '\u{966}', '\u{9e6}', '\u{a66}', '\u{ae6}', '\u{b66}',

@@ -1,7 +1,7 @@
-//! Every rule that a path fits, in the order in which a search comes to them: why one rule answers and not another.
+//! Every rule that a path fits, in the order in which a search reaches them: why one rule answers and not another.
 //!
-//! A search stops at the first rule with the method; this walk goes on. It leaves out the second attempt with slashes
-//! merged, for the firewall refuses a path with `//` before anything is looked up.
+//! A search stops at the first rule with the method; this walk continues. It leaves out the second attempt with merged
+//! slashes, because the firewall refuses a path with `//` before any lookup.
 
 use super::segments::NodeIndex;
 use super::tree::{Node, Tree};
@@ -12,11 +12,11 @@ use crate::method::{Method, MethodSet};
 /// How a path fits a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// Without a change.
+    /// Unchanged.
     Exact,
-    /// With a slash at its end, to which it is redirected.
+    /// With an additional slash at the end; the request is redirected to that path.
     SlashMissing,
-    /// It lies below a prefix, which answers where no exact rule does.
+    /// The path lies below a prefix, which answers if no exact rule does.
     Prefix,
 }
 
@@ -26,14 +26,13 @@ pub struct Candidate<'a> {
     /// Its index in the list from which the matcher was built.
     pub rule: usize,
     pub fit: Fit,
-    /// The methods that it serves, HEAD and OPTIONS as Flask adds them.
+    /// The methods that it serves, including HEAD and OPTIONS as Flask adds them.
     pub methods: MethodSet,
     /// The names and values of its variables.
     pub values: Vec<(&'a str, &'a str)>,
-    /// The first of them that is out of its variable's range. The search ends here all the same, and no exact rule
-    /// answers then.
+    /// The first value that is out of its variable's range. The search still ends here, and no exact rule answers.
     pub out_of_range: Option<(&'a str, &'a str)>,
-    /// How the walk came here.
+    /// The steps by which the walk reached the rule.
     steps: Vec<Step<'a>>,
 }
 
@@ -43,16 +42,16 @@ enum Step<'a> {
     Dynamic(&'a DynamicPart),
 }
 
-/// Why one candidate comes before another that has the method too.
+/// Why one candidate takes precedence over another that also has the method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lead {
-    /// At the first place where they part, it has the static segment and the other a part with variables.
+    /// At the first place where they differ, it has the static segment and the other has a part with variables.
     Static { segment: String, part: String },
     /// Both have parts with variables there.
     Weight { lighter: String, heavier: String, by: Precedence },
-    /// It answers the path unchanged; the other only with a slash at its end.
+    /// It answers the path unchanged; the other answers only with a final slash.
     Slash,
-    /// Nothing distinguishes them but their places in the file.
+    /// Only their places in the file distinguish them.
     Order,
 }
 
@@ -76,7 +75,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// As [`super::Search::walk`], without an end.
+    /// Like [`super::Search::walk`], but does not stop.
     fn visit(&mut self, index: NodeIndex, rest: Rest<'a>) {
         let node = self.matcher.tree.at(index);
         let Some(rest) = rest else { return self.finish(node) };
@@ -159,12 +158,12 @@ impl Candidate<'_> {
         self.methods.contains(method)
     }
 
-    /// Whether it is a place where the search among exact rules ends without a match.
+    /// Whether the search among exact rules ends here without a match.
     pub fn ends_search(&self, method: Method) -> bool {
         self.stops(method) && self.fit == Fit::Exact && self.out_of_range.is_some()
     }
 
-    /// Why this exact rule comes before `other`, which does too.
+    /// Why this exact rule takes precedence over `other`, which also has the method.
     pub fn lead_over(&self, other: &Candidate<'_>) -> Lead {
         let parting = self.steps.iter().zip(&other.steps).find(|(one, other)| !one.is_same(other));
         match parting {
@@ -185,7 +184,7 @@ impl Candidate<'_> {
 }
 
 impl Step<'_> {
-    /// Parts of one place are one object in the tree if they are the same.
+    /// Equal parts at one place are one object in the tree.
     fn is_same(&self, other: &Step<'_>) -> bool {
         match (self, other) {
             (Step::Static(one), Step::Static(other)) => one == other,

@@ -1,8 +1,7 @@
 //! The set of texts that a part or a rule answers, as a finite automaton.
 //!
-//! Two sets are compared by walking through both automata at once. The answer is exact: it is the
-//! language of Werkzeug's regexes, before ranges of values are looked at (a value out of range is an answer, too:
-//! it ends the search).
+//! Two sets are compared by walking through both automata at once. The answer is exact for the language of Werkzeug's
+//! regexes, before ranges of values are checked (a value out of range is an answer, too: it ends the search).
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -11,20 +10,20 @@ use super::Rule;
 use crate::mapping::converter::{Converter, Length};
 use crate::mapping::pattern::{DynamicPart, Part, Piece};
 
-/// Automata with more states than this are not looked into (only lengths in the thousands lead to them).
+/// Automata with more states than this are not examined (only lengths in the thousands lead to them).
 const MAX_STATES: usize = 4096;
 
-/// Pairs of states after which a comparison gives up.
+/// The number of pairs of states after which a comparison gives up.
 const MAX_PAIRS: usize = 1 << 20;
 
-/// What two languages have in common.
+/// The intersection of two languages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Common {
-    /// Nothing: proven.
+    /// Empty: proven.
     Nothing,
-    /// At least this text, and few shorter ones.
+    /// Contains at least this text; few texts in it are shorter.
     Text(String),
-    /// Not found out: the automata are too large.
+    /// Undetermined: the automata are too large.
     Unknown,
 }
 
@@ -38,7 +37,7 @@ pub(super) struct Language {
 #[derive(Default)]
 struct State {
     steps: Vec<(Characters, usize)>,
-    /// States that are reached without a character.
+    /// States that are reached without reading a character.
     skips: Vec<usize>,
 }
 
@@ -53,14 +52,14 @@ enum Characters {
 }
 
 impl Language {
-    /// The texts that a part consumes; for one that takes the rest, without the slash that may follow.
+    /// The texts that a part consumes; for a part that takes the rest, without the slash that may follow.
     pub(super) fn of_part(part: &DynamicPart) -> Language {
         let mut language = Language::empty_text();
         language.part(part);
         language
     }
 
-    /// The paths that a rule answers, be it with a redirect for a missing slash.
+    /// The paths that a rule answers, including by a redirect for a missing slash.
     pub(super) fn of_rule(rule: &Rule) -> Language {
         let mut language = Language::empty_text();
         let parts = rule.pattern.parts();
@@ -78,7 +77,7 @@ impl Language {
                 Part::Dynamic(part) => language.part(part),
             }
         }
-        // Behind a part that takes the rest, no slash is ever left over.
+        // After a part that takes the rest, no slash is ever left over.
         let takes_rest = |part: &Part| matches!(part, Part::Dynamic(part) if part.takes_rest());
         if !rule.strict_slashes && !parts.iter().any(takes_rest) {
             let before_slash = language.end;
@@ -88,12 +87,12 @@ impl Language {
         language
     }
 
-    /// How many states it has.
+    /// The number of states.
     pub(super) fn size(&self) -> usize {
         self.states.len()
     }
 
-    /// What the two have in common, and how many steps it took to find out.
+    /// The intersection of the two, and the number of steps that it took.
     pub(super) fn compare(&self, other: &Language) -> (Common, usize) {
         if !self.complete || !other.complete {
             return (Common::Unknown, 0);
@@ -111,7 +110,7 @@ impl Language {
             for (character, next) in self.moves(other, pair) {
                 if let Entry::Vacant(vacant) = origins.entry(next) {
                     vacant.insert(Some((pair, character)));
-                    // What costs no character goes first, so that the text found is a short one.
+                    // Moves that read no character go first, so that the text found is a short one.
                     if character.is_some() { queue.push_back(next) } else { queue.push_front(next) }
                 }
             }
@@ -119,7 +118,7 @@ impl Language {
         (Common::Nothing, origins.len())
     }
 
-    /// The pairs of states that follow on one, with the character in between, if there is one.
+    /// The pairs of states that follow a pair, each with the character in between, if there is one.
     fn moves(&self, other: &Language, (here, there): Pair) -> Vec<(Option<char>, Pair)> {
         let (mine, theirs) = (&self.states[here], &other.states[there]);
         let mut moves = Vec::new();
@@ -232,7 +231,7 @@ impl Language {
         reached.into_iter().filter(|state| *state != end).for_each(|state| self.skip(state, end));
     }
 
-    /// A loop in a state of its own, so that what leads to the present state is not changed by it.
+    /// A loop in a state of its own, so that it does not change what leads to the present state.
     fn any_number(&mut self, characters: Characters) {
         let state = self.push_state();
         self.skip(self.end, state);

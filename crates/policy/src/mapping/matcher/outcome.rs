@@ -1,4 +1,4 @@
-//! What a search comes to.
+//! The result of a search.
 
 use crate::mapping::pattern::{Captures, Variable};
 use crate::method::MethodSet;
@@ -13,16 +13,16 @@ pub enum MatchOutcome<'a> {
         /// The values of its variables; none for a prefix.
         values: Values<'a>,
     },
-    /// Only a slash at the end is missing: Werkzeug answers 308 to the path with it, whatever the method.
+    /// Only the final slash is missing: Werkzeug answers 308 to the path with it, whatever the method.
     SlashRedirect {
-        /// The rule that would run then.
+        /// The rule that would then run.
         rule: usize,
     },
-    /// The path holds `//`: Werkzeug answers 308 to the path with single slashes.
+    /// The path contains `//`: Werkzeug answers 308 to the path with single slashes.
     MergeRedirect {
-        /// The rule that would run then, unless a value of it is out of range.
+        /// The rule that would then run, unless one of its values is out of range.
         rule: usize,
-        /// Whether a slash at the end is added, too.
+        /// Whether a final slash is added, too.
         adds_slash: bool,
     },
     /// There are rules for the path, but none with the method (405).

@@ -1,12 +1,12 @@
 //! Rules between which only their order decides.
 //!
-//! Order matters to Werkzeug in two places: among rules of the same shape, and among dynamic parts of the same
-//! weight at one node. All else - static before dynamic, weight before weight - is decided by the patterns.
-//! So the search for overlaps starts at those places and walks down both branches at once, as far as one path can
-//! lead down both; what it finds is then proven or refuted on the languages of the two rules.
+//! Order matters to Werkzeug in two places: among rules of the same shape, and among dynamic parts of the same weight
+//! at one node. Everything else - static before dynamic, weight before weight - is decided by the patterns. So the
+//! search for overlaps starts at those places and walks down both branches at once, as far as one path can lead down
+//! both. Each candidate is then proven or refuted on the languages of the two rules.
 //!
-//! Of n rules that are all alike there are n²/2 pairs, and the file is somebody's to write: the search ends after
-//! [`MOST_FOUND`] overlaps, or [`MOST_WORK`] steps, and says that it did.
+//! Among n rules that are all alike there are n²/2 pairs, and a file may contain any number of them. So the search
+//! stops after [`MOST_FOUND`] overlaps, or [`MOST_WORK`] steps, and reports that it did.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::tree::{Node, Tree};
 use crate::mapping::pattern::DynamicPart;
 use crate::method::MethodSet;
 
-/// Two rules that can answer the same request, where no rule of Werkzeug says which one does.
+/// Two rules that can answer the same request, where Werkzeug does not define which one does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlap {
     /// The rule that comes first in the list, and so wins here.
@@ -27,13 +27,13 @@ pub struct Overlap {
     pub second: usize,
     /// The methods that both serve, except those that are automatic in both; never empty.
     pub methods: MethodSet,
-    /// A path that both answer. `None` if the patterns are too large to find out whether there is one.
+    /// A path that both answer. `None` if the patterns are too large to determine whether there is one.
     pub example: Option<String>,
 }
 
-/// The overlaps after which there is no use in looking for more.
+/// The number of overlaps after which the search stops.
 const MOST_FOUND: usize = 1_000;
-/// What a search may cost: a second or two, and some tens of megabytes. A table of 10,000 rules as applications have them
+/// The most work of a search: a second or two, and some tens of megabytes. A table of 10,000 typical application rules
 /// takes a hundredth of it.
 const MOST_WORK: usize = 20_000_000;
 
@@ -42,7 +42,7 @@ const MOST_WORK: usize = 20_000_000;
 pub(super) struct Overlaps {
     /// Sorted by the rules.
     pub(super) found: Vec<Overlap>,
-    /// Whether every pair was looked at. If not, there may be more.
+    /// Whether every pair was examined. If not, there may be more.
     pub(super) complete: bool,
 }
 
@@ -70,7 +70,7 @@ struct Candidates<'a> {
     /// The pairs that were proven or refuted.
     seen: HashSet<(usize, usize)>,
     found: Vec<Overlap>,
-    /// What is left of it.
+    /// The remaining work.
     work: usize,
 }
 
@@ -90,7 +90,7 @@ impl Candidates<'_> {
         common
     }
 
-    /// The proof for two rules with a method in contention.
+    /// Proves or refutes the overlap of two rules with a method in contention.
     fn prove(&mut self, first: usize, second: usize) {
         let (one, other) = (&self.rules[first], &self.rules[second]);
         let example = match self.compare(&Language::of_rule(one), &Language::of_rule(other)) {
@@ -101,7 +101,7 @@ impl Candidates<'_> {
         self.found.push(Overlap { first, second, methods: one.contended(other), example });
     }
 
-    /// Rules of one shape.
+    /// Compares rules of one shape.
     fn among(&mut self, rules: &[usize]) {
         for (index, one) in rules.iter().enumerate() {
             if self.has_ended() {
@@ -111,11 +111,11 @@ impl Candidates<'_> {
         }
     }
 
-    /// Dynamic parts of one node: only those of equal weight are tried in the order given.
+    /// Compares dynamic parts of one node: only those of equal weight are tried in the given order.
     fn among_dynamics(&mut self, dynamics: &[(Arc<DynamicPart>, NodeIndex)]) {
         for siblings in dynamics.chunk_by(|(one, _), (other, _)| one.weight() == other.weight()) {
-            // Parts whose leading literals agree are neighbours once sorted, so that many siblings with
-            // a literal of their own (`/v-<id>`, `/w-<id>`) are not compared each with each.
+            // Once sorted, parts whose leading literals agree are neighbours, so that many siblings with different
+            // literals (`/v-<id>`, `/w-<id>`) are not all compared with each other.
             let mut siblings: Vec<_> = siblings.iter().collect();
             siblings.sort_by_key(|(part, _)| part.leading_literal());
             for (index, (one, node)) in siblings.iter().enumerate() {
@@ -127,13 +127,13 @@ impl Candidates<'_> {
         }
     }
 
-    /// Two dynamic parts and what lies behind them.
+    /// Compares two dynamic parts and everything below them.
     fn dynamics(&mut self, one: &DynamicPart, node: NodeIndex, other: &DynamicPart, other_node: NodeIndex) {
         if self.has_ended() {
             return;
         }
         if one.takes_rest() || other.takes_rest() {
-            // How much of the other branch one of them takes, only the languages of whole rules show.
+            // Only the languages of whole rules show how much of the other branch one of them takes.
             let (ones, others) = (self.below(node), self.below(other_node));
             self.across(&ones, &others);
         } else if self.compare(&Language::of_part(one), &Language::of_part(other)) != Common::Nothing {
@@ -141,7 +141,7 @@ impl Candidates<'_> {
         }
     }
 
-    /// Two nodes to which the same path can lead.
+    /// Compares two nodes to which the same path can lead.
     fn descend(&mut self, one: NodeIndex, other: NodeIndex) {
         if self.has_ended() {
             return;
@@ -167,8 +167,8 @@ impl Candidates<'_> {
         }
     }
 
-    /// A rule that ends at one node, and one that ends a slash later at the other: the first may not mind
-    /// a slash more, the second redirects when there is one less.
+    /// Compares a rule that ends at one node with a rule that ends one slash later at the other: the first may tolerate
+    /// an additional slash, and the second redirects if the slash is missing.
     fn beside_slash(&mut self, one: Node<'_>, other: Node<'_>) {
         if let Some(slash) = other.child("") {
             self.across(one.rules(), self.tree.at(slash).rules());
@@ -192,7 +192,7 @@ impl Candidates<'_> {
         }
     }
 
-    /// Looks at every pair with a method in contention, the smaller index first.
+    /// Compares every pair with a method in contention, the smaller index first.
     fn across(&mut self, ones: &[usize], others: &[usize]) {
         for one in ones {
             for other in others {

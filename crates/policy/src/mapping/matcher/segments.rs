@@ -1,4 +1,4 @@
-//! The static segments of all nodes, and how one is found.
+//! The static segments of all nodes, and the search for one of them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,19 +14,20 @@ pub(in crate::mapping) struct Edge {
     pub(in crate::mapping) child: NodeIndex,
 }
 
-/// Nodes with so many segments or fewer are searched one by one: that is quicker than a hash.
+/// A node with at most this many segments is searched linearly: that is quicker than a hash.
 const FEW: usize = 4;
 
-/// The segments of each node are neighbours.
+/// The segments of each node are adjacent.
 #[derive(Debug)]
 pub(super) struct Segments {
     edges: Box<[Edge]>,
-    /// An open table of the segments of nodes that have many; its length is a power of two, and half of it is empty.
+    /// An open-addressing hash table with the segments of nodes that have many; its length is a power of two, and half
+    /// of it is empty.
     slots: Box<[Slot]>,
     seed: u64,
 }
 
-/// The upper half of a segment's hash, and its place in the list, from 1; 0 is an empty slot.
+/// The upper half of a segment's hash, and the segment's place in the list, counted from 1; 0 marks an empty slot.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     hash: u32,
@@ -34,7 +35,7 @@ struct Slot {
 }
 
 impl Segments {
-    /// `parents` are the nodes that the edges leave, in order. `seed` should be one that nobody can guess.
+    /// `parents` are the nodes that the edges leave, in order. `seed` should be unpredictable.
     pub(super) fn new(edges: Box<[Edge]>, parents: &[NodeIndex], seed: u64) -> Segments {
         let nodes = parents.chunk_by(|one, other| one == other);
         let many: usize = nodes.map(<[_]>::len).filter(|count| *count > FEW).sum();
@@ -50,12 +51,12 @@ impl Segments {
         segments
     }
 
-    /// Those of one node.
+    /// The segments of one node.
     pub(super) fn of(&self, edges: Range<usize>) -> &[Edge] {
         &self.edges[edges]
     }
 
-    /// The segment among those of one node.
+    /// Finds a segment among those of one node.
     pub(super) fn find(&self, node: NodeIndex, edges: Range<usize>, segment: &str) -> Option<&Edge> {
         if edges.len() <= FEW {
             return self.edges[edges].iter().find(|edge| *edge.text == *segment);
@@ -81,7 +82,7 @@ impl Segments {
         self.slots[at] = Slot { hash, place };
     }
 
-    /// A segment's hash, and the slot at which it is looked for first.
+    /// A segment's hash, and the slot at which the search for it starts.
     fn place(&self, node: NodeIndex, segment: &str) -> (u32, usize) {
         let hash = hash(self.seed ^ u64::from(node.0), segment.as_bytes());
         let [a, b, c, d, lower @ ..] = hash.to_be_bytes();
@@ -90,8 +91,8 @@ impl Segments {
     }
 }
 
-/// Eight bytes at a time, as wyhash and its successors: much quicker than SipHash, and with a secret seed nobody who
-/// writes a table knows which segments collide. A collision costs a comparison, and nothing else.
+/// Hashes eight bytes at a time, like wyhash and its successors: much quicker than SipHash. Because the seed is secret,
+/// the author of a table cannot know which segments collide. A collision costs only a comparison.
 fn hash(seed: u64, text: &[u8]) -> u64 {
     const ODD: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03];
     let (words, _) = text.as_chunks::<8>();
@@ -100,7 +101,8 @@ fn hash(seed: u64, text: &[u8]) -> u64 {
     mix(state ^ text.len() as u64, ODD[0])
 }
 
-/// The last eight bytes. Of a shorter text all of it, some bytes twice: no other text of its length has the same.
+/// The last eight bytes. For a shorter text, the whole text with some bytes repeated: no other text of the same length
+/// gives the same word.
 fn last_word(text: &[u8]) -> u64 {
     if let Some(last) = text.last_chunk::<8>() {
         return u64::from_le_bytes(*last);
@@ -113,7 +115,7 @@ fn last_word(text: &[u8]) -> u64 {
     }
 }
 
-/// Both halves of the product, one over the other.
+/// Both halves of the product, combined by XOR.
 fn mix(one: u64, other: u64) -> u64 {
     let (lower, upper) = one.carrying_mul(other, 0);
     lower ^ upper

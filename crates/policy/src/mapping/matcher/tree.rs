@@ -1,7 +1,7 @@
 //! The tree of parts along which a search walks.
 //!
-//! The nodes of a large table are many and nearly all alike: one segment, one rule. So they are ranges of lists that all
-//! nodes share. Where many static segments leave one node, a table of hashes finds the right one.
+//! A large table has many nodes, nearly all alike: one segment, one rule. So nodes are ranges of lists that all nodes
+//! share. For a node with many static segments, a hash table finds the right one.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -17,11 +17,11 @@ use crate::mapping::pattern::{DynamicPart, Part, PatternKind, Rest, split_segmen
 pub(in crate::mapping) struct Node<'t> {
     tree: &'t Tree,
     index: NodeIndex,
-    /// Its own, behind those of the node before.
+    /// The end of the node's own ranges, after the end of the ranges of the node before.
     ends: &'t [Ends; 2],
 }
 
-/// Where the parts of a node are in the lists of all nodes: each begins where that of the node before ends.
+/// The ranges of a node's parts in the lists of all nodes: each range begins where that of the previous node ends.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ends {
     statics: u32,
@@ -33,29 +33,29 @@ struct Ends {
 /// All nodes.
 #[derive(Debug)]
 pub(in crate::mapping) struct Tree {
-    /// By node, with one before the first.
+    /// The ends by node, with one entry before the first.
     ends: Box<[Ends]>,
     segments: Segments,
-    /// Of each node in the order in which they are tried.
+    /// The dynamic parts of each node, in the order in which they are tried.
     dynamics: Box<[(Arc<DynamicPart>, NodeIndex)]>,
-    /// The exact rules that end at each node, in the order given.
+    /// The exact rules that end at each node, in the given order.
     rules: Box<[usize]>,
-    /// The prefixes that end at each node, in the order given.
+    /// The prefixes that end at each node, in the given order.
     prefixes: Box<[usize]>,
 }
 
 impl<'t> Node<'t> {
-    /// Where a static segment leads; the empty one is a slash at the end.
+    /// The node that a static segment leads to; the empty segment is a final slash.
     pub(super) fn child(self, segment: &str) -> Option<NodeIndex> {
         self.edge(segment).map(|edge| edge.child)
     }
 
-    /// The same with the segment as the tree has it.
+    /// The same, with the segment as stored in the tree.
     pub(super) fn edge(self, segment: &str) -> Option<&'t Edge> {
         self.tree.segments.find(self.index, self.range(|ends| ends.statics), segment)
     }
 
-    /// The static segments, each with where it leads, in the order given.
+    /// The static segments with their targets, in the given order.
     pub(in crate::mapping) fn statics(self) -> &'t [Edge] {
         self.tree.segments.of(self.range(|ends| ends.statics))
     }
@@ -121,7 +121,7 @@ impl Tree {
     }
 }
 
-/// What leaves the nodes or ends at them, in the order given.
+/// What leaves the nodes or ends at them, in the given order.
 #[derive(Default)]
 struct Builder<'r> {
     nodes: usize,
@@ -131,7 +131,8 @@ struct Builder<'r> {
     prefixes: Vec<(NodeIndex, usize)>,
     by_segment: HashMap<(NodeIndex, &'r str), NodeIndex>,
     by_shape: HashMap<(NodeIndex, usize), NodeIndex>,
-    /// A part is known by its shape, and that by a number: parts of a table are few, and written out often.
+    /// A part is identified by its shape, and the shape by a number: a table has few different parts, and each occurs
+    /// often.
     shapes: HashMap<String, usize>,
     shape_of_part: HashMap<*const DynamicPart, usize>,
 }
@@ -177,7 +178,7 @@ impl<'r> Builder<'r> {
     }
 
     fn finish(mut self) -> Tree {
-        // The sorts are stable, as Python's is: equal weights stay in the order given.
+        // The sorts are stable, like Python's: equal weights stay in the given order.
         self.statics.sort_by_key(|(node, ..)| *node);
         self.dynamics.sort_by(|(node, one, _), (other_node, other, _)| {
             node.cmp(other_node).then_with(|| one.weight().cmp(other.weight()))
@@ -201,7 +202,7 @@ impl<'r> Builder<'r> {
         }
         let edges = self.statics.iter().map(|(_, text, child)| Edge { text: (*text).clone(), child: *child });
         let parents: Vec<NodeIndex> = self.statics.iter().map(|(node, ..)| *node).collect();
-        // Random, as in a `HashMap`: nobody who writes the table can make segments collide.
+        // Random, as in a `HashMap`, so that the author of the table cannot make segments collide.
         let seed = RandomState::new().hash_one(parents.len());
         Tree {
             segments: Segments::new(edges.collect(), &parents, seed),
@@ -213,7 +214,7 @@ impl<'r> Builder<'r> {
     }
 }
 
-/// A table of four thousand million nodes does not fit into memory.
+/// A table of four billion nodes does not fit into memory.
 fn number(node: usize) -> NodeIndex {
     NodeIndex(u32::try_from(node).expect("fewer nodes than a file of 64 MiB has bytes"))
 }

@@ -1,9 +1,9 @@
 //! The values that a search has collected so far.
 
-/// How many values are held without an allocation. Few patterns have more variables.
+/// The number of values that need no allocation. Few patterns have more variables.
 const INLINE: usize = 6;
 
-/// A stack of texts from the path; a search pushes on its way down and truncates when it turns back.
+/// A stack of texts from the path. A search pushes on its way down and truncates when it backtracks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Captures<'p> {
     inline: [&'p str; INLINE],
@@ -24,7 +24,7 @@ impl<'p> Captures<'p> {
         self.len
     }
 
-    /// Forgets all but the first `len` values.
+    /// Removes all but the first `len` values.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.spilled.truncate(len.saturating_sub(INLINE));
         self.len = self.len.min(len);

@@ -1,4 +1,4 @@
-//! From text to parts.
+//! Parses the text of a pattern into parts.
 
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
@@ -26,7 +26,7 @@ pub(super) fn parse(
     let text = &source[start..];
     if !text.starts_with('/') {
         let first = text.chars().next().map_or(0, char::len_utf8);
-        // Of an address, the path alone is a pattern.
+        // For a full URL, only the path is a pattern.
         let path = match text.split_once("://") {
             Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
             None => text,
@@ -51,7 +51,7 @@ pub(super) fn shape(parts: &[Part], kind: PatternKind) -> String {
     let mut shape = String::new();
     for part in parts {
         match part {
-            // The slash of the part that takes the rest is in that part's own shape.
+            // The shape of a part that takes the rest already includes its slash.
             Part::Static(text) if text.is_empty() && shape.ends_with('/') => {}
             Part::Static(text) => shape.extend(["/", text]),
             Part::Dynamic(part) => shape.extend(["/", &part.shape()]),
@@ -63,23 +63,23 @@ pub(super) fn shape(parts: &[Part], kind: PatternKind) -> String {
     shape
 }
 
-/// A variable as it is written.
+/// A variable as written.
 #[derive(Debug, PartialEq, Eq)]
 struct Written<'t> {
     converter: Option<&'t str>,
-    /// With where they begin.
+    /// The arguments and the place where they begin.
     arguments: Option<(&'t str, usize)>,
     name: &'t str,
     length: usize,
 }
 
 impl<'t> Written<'t> {
-    /// The variable with which a text begins, which begins with `<`.
+    /// The variable at the start of a text that begins with `<`.
     fn read(text: &'t str) -> Option<Written<'t>> {
         Written::plain(text).or_else(|| Written::any(text))
     }
 
-    /// `<id>` and `<int:id>`, which nearly all are, without the expression's costs.
+    /// `<id>` and `<int:id>`, the form of nearly all variables, without the cost of the regular expression.
     fn plain(text: &'t str) -> Option<Written<'t>> {
         let inside = &text[1..];
         let end = inside.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || byte == b'_'))?;
@@ -113,7 +113,7 @@ impl<'t> Written<'t> {
     }
 }
 
-/// A name as Python has them, in ASCII.
+/// A Python identifier, in ASCII.
 fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -123,7 +123,7 @@ struct Parser<'t, 's> {
     text: &'t str,
     kind: PatternKind,
     position: usize,
-    /// The pieces of the part that is being read, which began at `part_start`.
+    /// The pieces of the part being read, which began at `part_start`.
     pieces: Vec<Piece>,
     part_start: usize,
     takes_rest: bool,
@@ -133,7 +133,7 @@ struct Parser<'t, 's> {
 }
 
 impl<'t, 's> Parser<'t, 's> {
-    /// `text` is empty, which only the prefix of everything (`/*`) is, or begins with a slash.
+    /// `text` begins with a slash or is empty; it is empty only for the prefix of everything (`/*`).
     fn new(text: &'t str, kind: PatternKind, shared: &'s mut SharedParts) -> Parser<'t, 's> {
         Parser {
             text,

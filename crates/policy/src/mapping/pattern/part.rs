@@ -1,4 +1,4 @@
-//! The parts of a pattern: the units by which the matcher walks along a path.
+//! The parts of a pattern: the units in which the matcher walks along a path.
 //!
 //! Source: `werkzeug.routing.rules.Rule._parse_rule`. A part is one segment, except that a converter that crosses
 //! slashes makes the rest of the pattern one part with it.
@@ -11,8 +11,8 @@ use regex::{Regex, RegexBuilder};
 use super::captures::Captures;
 use crate::mapping::converter::Converter;
 
-/// What is left of a path after some parts: `None` when all segments are used up, `Some("")` when one empty
-/// segment is left, which is a trailing slash, otherwise the segments, joined by `/`.
+/// The rest of a path after some parts: `None` when all segments are used up; `Some("")` when one empty segment is
+/// left, which is a trailing slash; otherwise the segments, joined by `/`.
 pub type Rest<'p> = Option<&'p str>;
 
 /// One step of the walk.
@@ -41,7 +41,7 @@ pub struct DynamicPart {
     test: Test,
 }
 
-/// Werkzeug's `Weighting`: among the dynamic parts of one place, the least is tried first.
+/// Werkzeug's `Weighting`: among the dynamic parts at one place, the one with the least weight is tried first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Weight {
     /// More literals come first: the negated count.
@@ -53,7 +53,7 @@ pub struct Weight {
     converter_weights: Vec<u32>,
 }
 
-/// By what the search prefers one dynamic part to another (Werkzeug's `Weighting`, in its order).
+/// Why the search prefers one dynamic part to another (Werkzeug's `Weighting`, in its order).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precedence {
@@ -67,22 +67,22 @@ pub enum Precedence {
     LighterConverter { weight: u32, other: u32 },
 }
 
-/// How a text is compared with a part.
+/// How a text is matched against a part.
 #[derive(Debug)]
 enum Test {
-    /// One converter with literals round it: no regex, and no allocation.
+    /// One converter with literals around it: no regex, and no allocation.
     Single { before: Box<str>, converter: Converter, after: Box<str> },
-    /// Several converters: only backtracking finds where one ends and the next begins.
+    /// Several converters: only backtracking can find where one ends and the next begins.
     Mixed(Regex),
 }
 
 impl DynamicPart {
-    /// `takes_rest` is Werkzeug's `final`, `slash_follows` its `suffixed`: the pattern ends with a slash after a
-    /// part that takes the rest.
+    /// `takes_rest` is Werkzeug's `final`, `slash_follows` its `suffixed`: the pattern ends with a slash after a part
+    /// that takes the rest.
     ///
     /// # Errors
     ///
-    /// When the regex is over the size limit, as it is with huge lengths.
+    /// The regex exceeds the size limit, as it does with huge lengths.
     pub(super) fn new(
         pieces: Vec<Piece>,
         takes_rest: bool,
@@ -93,7 +93,7 @@ impl DynamicPart {
         Ok(DynamicPart { pieces, takes_rest, slash_follows, weight, test })
     }
 
-    /// Whether it is what [`DynamicPart::new`] would make of these.
+    /// Whether this equals the part that [`DynamicPart::new`] would make from these arguments.
     pub(super) fn is_of(&self, pieces: &[Piece], takes_rest: bool, slash_follows: bool) -> bool {
         (self.takes_rest, self.slash_follows) == (takes_rest, slash_follows) && self.pieces == pieces
     }
@@ -106,7 +106,7 @@ impl DynamicPart {
         &self.weight
     }
 
-    /// Whether the part takes all that is left of the path, rather than one segment.
+    /// Whether the part takes the whole rest of the path, rather than one segment.
     pub fn takes_rest(&self) -> bool {
         self.takes_rest
     }
@@ -119,10 +119,10 @@ impl DynamicPart {
         }
     }
 
-    /// Tries the part at the start of `rest`, which the caller has split. If it fits, its values are pushed and what is left
-    /// is returned.
+    /// Tries the part at the start of `rest`, which the caller has split. If it fits, pushes its values and returns the
+    /// remaining path.
     ///
-    /// The outer `None` means that the part does not fit; nothing has been pushed then.
+    /// The outer `None` means that the part does not fit; nothing has been pushed in that case.
     pub(crate) fn consume<'p>(
         &self,
         rest: &'p str,
@@ -148,14 +148,14 @@ impl DynamicPart {
         !self.takes_rest && self.test.accept(segment, &mut Captures::default())
     }
 
-    /// The text by which Werkzeug distinguishes parts, with converters in place of their regexes. Unambiguous:
-    /// literals hold no angle brackets.
+    /// The text by which Werkzeug distinguishes parts, with converters in place of their regexes. It is unambiguous,
+    /// because literals contain no angle brackets.
     pub fn shape(&self) -> String {
         shape_of(&self.pieces, self.slash_follows)
     }
 }
 
-/// The shape of a part of these pieces.
+/// The shape of a part with these pieces.
 pub(super) fn shape_of(pieces: &[Piece], slash_follows: bool) -> String {
     let mut shape = String::new();
     for piece in pieces {
@@ -172,7 +172,7 @@ pub(super) fn shape_of(pieces: &[Piece], slash_follows: bool) -> String {
     shape
 }
 
-/// Splits off the first segment. Most are short, so that a search for many bytes at a time would cost more.
+/// Splits off the first segment. Most segments are short, so a vectorized search would cost more.
 pub fn split_segment(rest: &str) -> (&str, Rest<'_>) {
     match rest.bytes().position(|byte| byte == b'/') {
         Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
@@ -181,7 +181,7 @@ pub fn split_segment(rest: &str) -> (&str, Rest<'_>) {
 }
 
 impl Weight {
-    /// By what this comes before `other`; `None` where they weigh the same, or `other` is the lighter one.
+    /// Why this weight comes before `other`; `None` if they are equal or `other` is lighter.
     pub fn precedence_over(&self, other: &Weight) -> Option<Precedence> {
         if self >= other {
             return None;
@@ -258,8 +258,8 @@ impl Test {
     }
 }
 
-/// As `strip_prefix`, which compares an empty prefix too. That has no memory of its own, and a processor that looks at its
-/// address ahead of time searches the page tables in vain: 90 ns were measured, as much as a whole search takes.
+/// Like `strip_prefix`, which also compares an empty prefix. An empty string has no memory of its own, so a processor
+/// that prefetches its address searches the page tables in vain: this measured 90 ns, as much as a whole search takes.
 fn without_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     if prefix.is_empty() { Some(text) } else { text.strip_prefix(prefix) }
 }
@@ -268,8 +268,8 @@ fn without_suffix<'t>(text: &'t str, suffix: &str) -> Option<&'t str> {
     if suffix.is_empty() { Some(text) } else { text.strip_suffix(suffix) }
 }
 
-/// One group a converter. The crate's leftmost-first semantics are those of Python's backtracking, so the groups
-/// hold the same texts; unlike it, the search is linear in the length of the text.
+/// One group per converter. The crate's leftmost-first semantics equal those of Python's backtracking, so the groups
+/// hold the same texts; unlike Python's, the search is linear in the length of the text.
 fn mixed_regex(pieces: &[Piece]) -> Result<Regex, regex::Error> {
     let mut source = String::from(r"\A");
     for piece in pieces {

@@ -1,7 +1,7 @@
-//! What the patterns of one table have in common, held once.
+//! The common parts of the patterns of one table, stored once.
 //!
-//! The paths of an application are made of few different segments and variables. A table of 100,000 rows has most of them
-//! thousands of times.
+//! The paths of an application consist of few different segments and variables. A table of 100,000 rows has most of
+//! them thousands of times.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -10,19 +10,19 @@ use std::sync::Arc;
 use super::part::{DynamicPart, Piece, shape_of};
 use super::{Part, Variable};
 
-/// Segments, parts and variables that were parsed before. Whoever parses one pattern alone begins with none.
+/// Segments, parts and variables that were parsed before. Empty for parsing a single pattern.
 #[derive(Debug, Default)]
 pub(crate) struct SharedParts {
     texts: HashSet<Arc<str>>,
-    /// By shape. Parts of one shape that differ in the ranges of numbers are not shared, but for the first: nobody writes
-    /// many of them, and a list of them would be searched each time.
+    /// Parts by shape. Of several parts with one shape that differ in the ranges of numbers, only the first is shared:
+    /// such parts are rare, and a list of them would have to be searched each time.
     parts: HashMap<String, Arc<DynamicPart>>,
-    /// By names and converters, the same.
+    /// Variables by names and converters, under the same rule.
     variables: HashMap<String, Arc<[Variable]>>,
 }
 
 impl SharedParts {
-    /// A text that many rows have.
+    /// A text that many rows share.
     pub(crate) fn text(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.texts.get(text) {
             return known.clone();

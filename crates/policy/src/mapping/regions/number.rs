@@ -1,16 +1,17 @@
-//! What a search still has to know of the digits of a number: on which side of each limit the value lies.
+//! The facts that a search needs about the digits of a number: on which side of each limit its value lies.
 //!
-//! A number has no end of values, but only finitely many places between the limits that the rows put to it.
+//! A number has infinitely many values, but there are only finitely many places between the limits that the rows set
+//! for it.
 
 use std::cmp::Ordering;
 
 use crate::mapping::converter::{Converter, FloatRange, IntegerRange};
 
-/// The limits that some rows put to one variable.
+/// The limits that some rows set for one variable.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Limits {
     values: Vec<Decimal>,
-    /// The greatest number of characters that a row asks for (`fixed_digits`).
+    /// The greatest number of characters that a row requires (`fixed_digits`).
     length: u32,
 }
 
@@ -21,7 +22,7 @@ struct Decimal {
     fraction: Vec<u8>,
 }
 
-/// What one row requires of the variable. The values are indices into those of its [`Limits`].
+/// The requirements of one row for the variable. The values are indices into those of its [`Limits`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Range {
     min: Option<usize>,
@@ -35,18 +36,18 @@ pub(super) struct Number {
     negative: bool,
     /// Whether a digit other than zero has been read.
     not_zero: bool,
-    /// Characters, counted to one more than any row asks for.
+    /// Characters, counted up to one more than any row requires.
     length: u32,
-    /// Digits from the first one that is not zero, counted to one more than any limit has.
+    /// Digits from the first nonzero one, counted up to one more than any limit has.
     whole: usize,
-    /// Digits after the point, counted to as many as any limit has; `None` before the point.
+    /// Digits after the point, counted up to as many as any limit has; `None` before the point.
     fraction: Option<usize>,
-    /// How the digits read so far compare with as many of each limit.
+    /// How the digits read so far compare with the same number of digits of each limit.
     orders: Vec<Ordering>,
 }
 
 impl Limits {
-    /// Takes in what a row asks; `None` if its variable has no limits.
+    /// Adds the requirements of a row; `None` if its variable has no limits.
     pub(super) fn range(&mut self, converter: &Converter) -> Option<Range> {
         let range = match converter {
             Converter::Int(IntegerRange { fixed_digits, min, max, .. }) => Range {
@@ -65,7 +66,7 @@ impl Limits {
         (range != Range::default()).then_some(range)
     }
 
-    /// A number of which nothing has been read.
+    /// A number before anything has been read.
     pub(super) fn start(&self) -> Number {
         Number { orders: vec![Ordering::Equal; self.values.len()], ..Number::default() }
     }
@@ -92,7 +93,7 @@ impl Number {
             Some(digit) => self.digit(digit, limits),
             None if character == '-' => self.negative = true,
             None => {
-                // From here on, an order says all about the digits before the point.
+                // From here on, an order summarizes all digits before the point.
                 self.orders = self.compare_all(limits);
                 self.whole = 0;
                 self.fraction = Some(0);
@@ -100,10 +101,10 @@ impl Number {
         }
     }
 
-    /// Whether a row takes the number, now that it is read.
+    /// Whether a row accepts the number, once it has been read.
     pub(super) fn is_within(&self, range: &Range, limits: &Limits) -> bool {
         let orders = self.compare_all(limits);
-        // Limits have no sign: what is less than zero is less than any of them.
+        // Limits have no sign: a value less than zero is less than any of them.
         let order =
             |limit: usize| if self.negative && self.not_zero { Ordering::Less } else { orders[limit] };
         range.length.is_none_or(|length| self.length == length)
@@ -124,7 +125,7 @@ impl Number {
             for (order, limit) in self.orders.iter_mut().zip(&limits.values) {
                 *order = match limit.whole.get(self.whole) {
                     Some(expected) => order.then(digit.cmp(&u32::from(*expected))),
-                    // The number has more digits than the limit; that alone says which is greater.
+                    // The number has more digits than the limit; that alone decides which is greater.
                     None => Ordering::Equal,
                 };
             }
@@ -133,7 +134,7 @@ impl Number {
         }
     }
 
-    /// How the number compares with each limit if no digit follows, the sign aside.
+    /// How the number compares with each limit if no digit follows, ignoring the sign.
     fn compare_all(&self, limits: &Limits) -> Vec<Ordering> {
         let compare = |(order, limit): (&Ordering, &Decimal)| match self.fraction {
             None => self.whole.cmp(&limit.whole.len()).then(*order),

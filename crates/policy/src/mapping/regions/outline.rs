@@ -1,4 +1,4 @@
-//! The places of a mapping's tree, with what a walk through two of them at once has to know about each.
+//! The places of a mapping's tree, with the facts that a walk through two trees at once needs about each.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,24 +12,24 @@ use crate::mapping::pattern::{DynamicPart, Piece, Variable};
 #[derive(Debug)]
 pub(super) struct Outline<'m> {
     places: Vec<OutlineNode<'m>>,
-    /// Whether some part was too long to look into.
+    /// Whether some part was too long to examine.
     pub(super) skips_parts: bool,
 }
 
 /// A place in the paths.
 #[derive(Debug, Default)]
 pub(super) struct OutlineNode<'m> {
-    /// Where static segments lead, sorted by the segment. The empty one, a slash at the end, is not here.
+    /// Targets of static segments, sorted by segment. The empty segment, a final slash, is not included.
     pub(super) statics: Vec<(&'m str, usize)>,
-    /// In the order in which they are tried.
+    /// The dynamic parts, in the order in which they are tried.
     pub(super) dynamics: Vec<Dynamic>,
-    /// Whether a path that ends here, or with a slash that follows, can have an exact row.
+    /// Whether a path that ends here, or here with a final slash, can have an exact row.
     pub(super) ends: bool,
     /// Whether prefixes end here.
     pub(super) has_prefixes: bool,
     /// Whether prefixes end here or below.
     pub(super) leads_to_prefixes: bool,
-    /// Whether no variable leads here, as to every place where prefixes end.
+    /// Whether the way here contains no variable. This holds for every place where prefixes end.
     pub(super) is_static: bool,
     /// Equal for places below which the same requests find corresponding rows, wherever the places are.
     pub(super) likeness: usize,
@@ -43,13 +43,13 @@ pub(super) struct Dynamic {
     pub(super) child: usize,
 }
 
-/// Gives places that are alike the same number, in one tree or in two.
+/// Assigns the same number to places that are alike, in one tree or in two.
 #[derive(Default)]
 pub(super) struct Likenesses<'m> {
     known: HashMap<Description<'m>, usize>,
 }
 
-/// All that matters of a place to a search, except which rows are found.
+/// Everything about a place that matters to a search, except which rows are found.
 #[derive(PartialEq, Eq, Hash)]
 struct Description<'m> {
     statics: Vec<(&'m str, usize)>,
@@ -83,7 +83,7 @@ impl<'m> std::ops::Index<usize> for Outline<'m> {
 }
 
 impl OutlineNode<'_> {
-    /// Where a static segment leads.
+    /// The place that a static segment leads to.
     pub(super) fn child(&self, segment: &str) -> Option<usize> {
         let found = self.statics.binary_search_by_key(&segment, |(known, _)| known).ok()?;
         Some(self.statics[found].1)
@@ -98,8 +98,8 @@ struct Builder<'b, 'm> {
 }
 
 impl<'m> Builder<'_, 'm> {
-    /// Adds a node and all below it. `variables` is the number of variables on the way to it.
-    /// Returns its place and the rules that end at it or below.
+    /// Adds a node and everything below it. `variables` is the number of variables on the way to it. Returns its place
+    /// and the rules that end at it or below.
     fn place(&mut self, node: Node<'m>, is_static: bool, variables: usize) -> (usize, Vec<usize>) {
         let index = self.outline.places.len();
         self.outline.places.push(OutlineNode::default());
@@ -149,7 +149,7 @@ impl<'m> Builder<'_, 'm> {
         (index, below)
     }
 
-    /// The lists of converters that rules have at a part, each once.
+    /// The distinct lists of converters that rules have at a part.
     fn variants(
         &self,
         part: &DynamicPart,
@@ -175,8 +175,8 @@ impl<'m> Builder<'_, 'm> {
     }
 }
 
-/// What of a rule matters to a search at the place where it ends: its methods, what it makes of slashes, and the ranges
-/// of its numbers.
+/// The properties of a rule that matter to a search at the place where it ends: its methods, its handling of slashes,
+/// and the ranges of its numbers.
 fn description_of(rule: &Rule) -> String {
     let converters = rule.pattern.variables().iter().map(Variable::converter);
     let numbers: Vec<&Converter> =

@@ -9,8 +9,8 @@ pub(super) struct Pair<'m> {
     outlines: [Outline<'m>; 2],
 }
 
-/// All that decides how a path can go on, and what it finds: two paths with the same position find the same rows,
-/// whatever follows.
+/// Everything that decides how a path can continue and what it finds: two paths with the same position find the same
+/// rows, whatever follows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Position {
     sides: [Side; 2],
@@ -19,7 +19,7 @@ pub(super) struct Position {
 /// A position in one mapping.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Side {
-    /// In the order in which the search tries them.
+    /// The branches, in the order in which the search tries them.
     branches: Vec<Branch>,
     /// The place of the longest prefix.
     prefix: Option<usize>,
@@ -29,7 +29,7 @@ struct Side {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Branch {
     reached: Reached,
-    /// Values out of range: the place that follows the part, and the variant that refuses the value.
+    /// Values out of range: the place after the part, and the variant that refuses the value.
     refusals: Vec<(usize, usize)>,
 }
 
@@ -37,11 +37,11 @@ struct Branch {
 enum Reached {
     /// At a place.
     At(usize),
-    /// In the part that takes the rest: the place before it, and which of its parts it is.
+    /// Inside the part that takes the rest: the place before it, and which of its parts it is.
     Within(usize, usize, Progress),
 }
 
-/// A segment that is being read: the parts that it can still fit.
+/// A segment that is being read, with the parts that it can still fit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Reading {
     parts: Vec<PartReading>,
@@ -51,7 +51,7 @@ pub(super) struct Reading {
 struct PartReading {
     side: usize,
     branch: usize,
-    /// Which of the place's dynamic parts.
+    /// The index among the place's dynamic parts.
     dynamic: usize,
     progress: Progress,
 }
@@ -62,12 +62,12 @@ impl<'m> Pair<'m> {
         Pair { outlines: [old, new].map(|matcher| Outline::new(matcher, &mut likenesses)) }
     }
 
-    /// Whether all parts could be looked into.
+    /// Whether all parts could be examined.
     pub(super) fn is_complete(&self) -> bool {
         self.outlines.iter().all(|outline| !outline.skips_parts)
     }
 
-    /// After the leading slash.
+    /// The position after the leading slash.
     pub(super) fn start(&self) -> Position {
         let side = |outline: &Outline<'_>| Side {
             branches: vec![Branch { reached: Reached::At(Outline::ROOT), refusals: Vec::new() }],
@@ -87,7 +87,7 @@ impl<'m> Pair<'m> {
         })
     }
 
-    /// The static segments that lead on from here, each once, sorted.
+    /// The static segments that lead on from here, without duplicates, sorted.
     pub(super) fn statics(&self, position: &Position) -> Vec<&'m str> {
         let mut segments = Vec::new();
         for (outline, side) in self.outlines.iter().zip(&position.sides) {
@@ -102,7 +102,7 @@ impl<'m> Pair<'m> {
         segments
     }
 
-    /// Begins to read a segment.
+    /// Begins reading a segment.
     pub(super) fn begin(&self, position: &Position) -> Reading {
         let mut parts = Vec::new();
         for (side, outline) in self.outlines.iter().enumerate() {
@@ -136,7 +136,7 @@ impl<'m> Pair<'m> {
         Reading { parts: reading.parts.iter().filter_map(part).collect() }
     }
 
-    /// The characters with which a segment can go on, and whether digits count one by one.
+    /// The characters with which a segment can continue, and whether each digit counts separately.
     pub(super) fn next<'a>(
         &'a self,
         position: &'a Position,
@@ -145,7 +145,7 @@ impl<'m> Pair<'m> {
         reading.parts.iter().flat_map(|part| self.dynamic(position, part).program.next(&part.progress))
     }
 
-    /// The position after a segment, of which all is read.
+    /// The position after a segment that has been read completely.
     pub(super) fn arrive(&self, position: &Position, segment: &str, reading: &Reading) -> Position {
         let mut sides =
             [0, 1].map(|side: usize| Side { branches: Vec::new(), prefix: position.sides[side].prefix });
@@ -171,7 +171,7 @@ impl<'m> Pair<'m> {
         Position { sides }
     }
 
-    /// Where a part leads that has read a whole segment; nowhere if it does not fit.
+    /// The branch after a part that has read a whole segment; `None` if the part does not fit.
     fn behind(&self, position: &Position, before: &Branch, part: &PartReading) -> Option<Branch> {
         let dynamic = self.dynamic(position, part);
         if dynamic.takes_rest {
@@ -194,11 +194,11 @@ impl<'m> Pair<'m> {
         &self.outlines[part.side][place].dynamics[part.dynamic]
     }
 
-    /// Takes a position apart: its first branches, and those after them.
+    /// Splits a position: its first branches, and the remaining ones.
     ///
-    /// `None` unless the first `count` branches on both sides are alike. A search goes through the same first
-    /// branches on both sides then: it finds corresponding rows there, or ends there on both sides, or goes on to the
-    /// other branches on both sides. So whatever pair the position has, one of the two that are returned has.
+    /// `None` unless the first `count` branches on both sides are alike. If they are, a search goes through the same
+    /// first branches on both sides: on both sides it finds corresponding rows there, or ends there, or continues with
+    /// the other branches. So every pair of the position also belongs to one of the two returned positions.
     pub(super) fn split(&self, position: &Position, count: usize) -> Option<(Position, Position)> {
         let [old, new] = position.sides.each_ref().map(|side| side.branches.get(..count));
         let alike = old?.iter().zip(new?).all(|(old, new)| self.are_alike(old, new));
@@ -217,7 +217,7 @@ impl<'m> Pair<'m> {
             return false;
         };
         let [old_place, new_place] = [&self.outlines[0][*old_place], &self.outlines[1][*new_place]];
-        // Below a prefix, a path that both leave to the other branches could find the prefix on one side only.
+        // Below a prefix, a path that both sides leave to the other branches could find the prefix on only one side.
         old_place.likeness == new_place.likeness
             && !(old_place.leads_to_prefixes || new_place.leads_to_prefixes)
             && old.refusals.is_empty()
@@ -231,7 +231,7 @@ impl Position {
         self.sides.iter().all(|side| side.branches.is_empty() && side.prefix.is_none())
     }
 
-    /// Whether what follows can matter: without branches, only the prefixes are left.
+    /// Whether the rest of the path can matter: without branches, only the prefixes are left.
     pub(super) fn goes_on(&self) -> bool {
         self.sides.iter().any(|side| !side.branches.is_empty())
     }

@@ -1,37 +1,37 @@
 //! A dynamic part as a program that reads one character after another.
 //!
-//! The threads of a program are in the order in which Python's backtracking would try them, so that the first one
-//! that accepts holds the values that the application would get (Pike's algorithm). That order matters for ranges
-//! only: of `<int(max=9):n><rest>`, it says where the number ends.
+//! The threads of a program are in the order in which Python's backtracking would try them, so that the first one that
+//! accepts holds the values that the application would get (Pike's algorithm). That order matters only for ranges: for
+//! `<int(max=9):n><rest>`, it decides where the number ends.
 
 use super::number::{Limits, Number, Range};
 use crate::mapping::converter::{Converter, Length};
 use crate::mapping::pattern::{DynamicPart, Piece};
 
-/// A longer program is not made: only lengths in the thousands lead to one.
+/// Longer programs are not built; only lengths in the thousands lead to one.
 const MAX_INSTRUCTIONS: usize = 4096;
 
-/// What a part reads, and the ranges that its rows put to the numbers in it.
+/// The instructions of a part, and the ranges that its rows set for the numbers in it.
 #[derive(Debug)]
 pub(super) struct Program {
     instructions: Vec<Instruction>,
-    /// One for each variable with a range, from left to right.
+    /// The limits of each variable with a range, from left to right.
     limits: Vec<Limits>,
-    /// What each kind of row below the part requires of those variables.
+    /// The requirements of each kind of row below the part for those variables.
     variants: Vec<Vec<Option<Range>>>,
 }
 
 #[derive(Debug)]
 enum Instruction {
-    /// Reads a character, which belongs to the number with that index.
+    /// Reads a character of the number with that index.
     Read(Characters, Option<usize>),
-    /// Goes on at both places; the first one is tried first.
+    /// Continues at both places; the first one is tried first.
     Fork(usize, usize),
     Go(usize),
     Accept,
 }
 
-/// A set of characters. Those that no path holds (line feeds, digits of other scripts) belong anywhere.
+/// A set of characters. Characters that no path contains (line feeds, digits of other scripts) may be in any set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Characters {
     One(char),
@@ -41,22 +41,22 @@ pub(super) enum Characters {
     All,
 }
 
-/// One way to read what has been read.
+/// One possible reading of the text so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Thread {
     at: usize,
     numbers: Vec<Number>,
 }
 
-/// How far a program has come: its threads, those tried first in front.
+/// The state of a program: its threads, in the order in which they are tried.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Progress {
     threads: Vec<Thread>,
 }
 
 impl Program {
-    /// The program of a part. `variants` are the lists of converters that rows have at this part: they differ in
-    /// nothing but the ranges of numbers. `None` if it would be too long.
+    /// The program of a part. `variants` are the lists of converters that rows have at this part; they differ only in
+    /// the ranges of numbers. `None` if the program would be too long.
     pub(super) fn new(part: &DynamicPart, variants: &[Vec<&Converter>]) -> Option<Program> {
         let count = part.pieces().iter().filter(|piece| matches!(piece, Piece::Variable(_))).count();
         let mut program = Program { instructions: Vec::new(), limits: Vec::new(), variants: Vec::new() };
@@ -82,7 +82,7 @@ impl Program {
         (program.instructions.len() <= MAX_INSTRUCTIONS).then_some(program)
     }
 
-    /// Nothing has been read.
+    /// The state before anything has been read.
     pub(super) fn start(&self) -> Progress {
         let numbers = self.limits.iter().map(Limits::start).collect();
         let mut progress = Progress { threads: Vec::new() };
@@ -90,7 +90,7 @@ impl Program {
         progress
     }
 
-    /// Reads a character; `None` if the part cannot begin like that.
+    /// Reads a character; `None` if the part cannot begin with this text.
     pub(super) fn read(&self, progress: &Progress, character: char) -> Option<Progress> {
         let mut threads = Vec::new();
         for thread in &progress.threads {
@@ -106,7 +106,7 @@ impl Program {
         (!threads.is_empty()).then_some(Progress { threads })
     }
 
-    /// Whether the part fits what has been read, and if so, the variants that have a value out of range then.
+    /// Whether the part fits the text so far. If it does, returns the variants that then have a value out of range.
     pub(super) fn accept(&self, progress: &Progress) -> Option<Vec<usize>> {
         let first = progress
             .threads
@@ -122,7 +122,7 @@ impl Program {
         Some(variants.filter(|(_, ranges)| refuses(ranges)).map(|(variant, _)| variant).collect())
     }
 
-    /// The characters that can be read next; `true` for digits that count one by one.
+    /// The characters that can be read next; `true` if each digit counts separately.
     pub(super) fn next(&self, progress: &Progress) -> impl Iterator<Item = (Characters, bool)> {
         progress.threads.iter().filter_map(|thread| match self.instructions[thread.at] {
             Instruction::Read(characters, number) => Some((characters, number.is_some())),
@@ -130,7 +130,7 @@ impl Program {
         })
     }
 
-    /// Adds the places where a thread comes to rest, unless one that is tried before is there already.
+    /// Adds the places where a thread comes to rest, except places that a thread tried earlier has already reached.
     fn follow(&self, thread: Thread, threads: &mut Vec<Thread>) {
         match self.instructions[thread.at] {
             Instruction::Fork(first, second) => {
@@ -165,7 +165,7 @@ impl Program {
             }
             Converter::Path => {
                 self.step(Characters::AllButSlash, None);
-                // `.*?` would rather stop than go on.
+                // `.*?` prefers stopping to continuing.
                 let fork = self.instructions.len();
                 self.instructions.push(Instruction::Fork(fork + 3, fork + 1));
                 self.step(Characters::All, None);

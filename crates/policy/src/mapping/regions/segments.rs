@@ -1,21 +1,21 @@
 //! The next segments of a path: at least one for each position to which a segment can lead.
 //!
-//! Static segments are tried one by one. Of all others there is no end, but the parts that they can fit are finite
-//! automata: every combination of their states is visited once, along the shortest text that leads to it.
+//! Static segments are tried one by one. There are infinitely many other segments, but the parts that they can fit are
+//! finite automata: every combination of their states is visited once, by the shortest text that leads to it.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::position::{Pair, Position, Reading};
 use super::program::Characters;
 
-/// How much may still be done.
+/// The remaining amount of work.
 pub(super) struct Budget(usize);
 
-/// What a path costs besides the characters that lead to it: both mappings are asked about it for each method.
+/// The cost of a path besides the characters that lead to it: it is looked up in both mappings for each method.
 const PATH_COST: usize = 50;
 
 impl Budget {
-    /// The unit is a character that is compared with a part.
+    /// A unit is one character compared with a part.
     pub(super) fn new(units: usize) -> Budget {
         Budget(units)
     }
@@ -49,7 +49,8 @@ pub(super) fn for_each_next(
         for character in characters(pair, position, &step, &statics) {
             budget.spend(1 + step.reading.width())?;
             let next = step.read(pair, position, character, &statics);
-            // A text that begins no static segment can go on in every way that another with the same reading can.
+            // A text that does not begin any static segment can continue in every way that another text with the same
+            // reading can.
             let free = (next.reading.clone(), 0..0, Dots::None);
             let own = (next.reading.clone(), next.statics.clone(), next.dots());
             if !seen.contains(&free) && seen.insert(own) {
@@ -74,11 +75,11 @@ pub(super) fn for_each_next(
 struct Step {
     text: String,
     reading: Reading,
-    /// The static segments that begin with the text; `0..0` if none does.
+    /// The static segments that begin with the text; `0..0` if there are none.
     statics: std::ops::Range<usize>,
 }
 
-/// Whether a text is one of the two that no path holds as a segment, since the firewall refuses them.
+/// Whether a text is one of the two segments that no path contains, because the firewall refuses them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Dots {
     None,
@@ -115,8 +116,8 @@ impl Step {
     }
 }
 
-/// The characters with which a text may go on: all that are named, and one for each kind of those that are not.
-/// The latter come first, so that examples are plain.
+/// The characters with which a text may continue: all that are named, and one for each kind of those that are not. The
+/// latter come first, so that examples are plain.
 fn characters(pair: &Pair<'_>, position: &Position, step: &Step, statics: &[&str]) -> Vec<char> {
     let mut named = Vec::new();
     let mut kinds = Vec::new();
@@ -138,7 +139,7 @@ fn characters(pair: &Pair<'_>, position: &Position, step: &Step, statics: &[&str
     }
     named.sort_unstable();
     named.dedup();
-    // No part is confined to one segment and holds a slash; those that take the rest are given it between segments.
+    // No part that is confined to one segment contains a slash; parts that take the rest get it between segments.
     named.retain(|character| *character != '/');
     kinds.sort_unstable();
     kinds.dedup();
@@ -148,7 +149,7 @@ fn characters(pair: &Pair<'_>, position: &Position, step: &Step, statics: &[&str
     other.into_iter().chain(unnamed).chain(named.iter().copied()).collect()
 }
 
-/// More than any table names: letters first, then ideographs.
+/// More characters than any table names: letters first, then ideographs.
 fn others() -> impl Iterator<Item = char> {
     "xyzklmnopqrstuvwghijXYZKLMNOPQRSTUVWGHIJ".chars().chain('\u{4e00}'..='\u{9fff}')
 }

@@ -19,7 +19,7 @@ pub(super) fn unmapped_is_forwarded(mapping: &Mapping) -> Option<Diagnostic> {
     })
 }
 
-/// Clusters without a row that has a gate: flipping one of them changes nothing.
+/// Clusters without any row that has a gate: flipping such a cluster changes nothing.
 pub(super) fn clusters_that_decide_nothing(mapping: &Mapping) -> Vec<Diagnostic> {
     let decides = |name: &str| {
         let mut gated = mapping.rows().iter().filter(|row| matches!(row.kind, RowKind::Gated { .. }));

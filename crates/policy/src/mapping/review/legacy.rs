@@ -1,4 +1,4 @@
-//! Legacy roles of the table, compared with those that somebody holds.
+//! The legacy roles of the table, compared with the roles that admins and machines hold.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,9 @@ use crate::mapping::catalog_check::place;
 use crate::mapping::{Mapping, Row, RowKind};
 use crate::rbac::LegacyRole;
 
-/// A file that declares its roles was compared with them when it was parsed; what remains is a role that somebody holds
-/// and the file does not declare. In any other file a role that nobody holds may be a typing error. Where nobody holds
-/// any, nothing is known.
+/// If the file declares its roles, its rows were compared with the declaration at parsing; this finds held roles that
+/// the file does not declare. In any other file, a role without a holder may be a typing error. If no role has a
+/// holder, nothing can be compared.
 pub(super) fn compared_with_held(mapping: &Mapping, held: &BTreeSet<LegacyRole>) -> Vec<Diagnostic> {
     if held.is_empty() {
         return Vec::new();
@@ -40,7 +40,7 @@ fn undeclared(mapping: &Mapping, role: &LegacyRole, declared: &BTreeSet<LegacyRo
     }
 }
 
-/// At the first row that accepts it.
+/// A finding at the first row that accepts the role.
 fn unheld(mapping: &Mapping, role: &LegacyRole, held: &BTreeSet<LegacyRole>) -> Option<Diagnostic> {
     let accepts = |row: &&Row| matches!(&row.kind, RowKind::Gated { legacy: Some(legacy), .. } if legacy.contains(role));
     let rows: Vec<&Row> = mapping.rows().iter().filter(accepts).collect();

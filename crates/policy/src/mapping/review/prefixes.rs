@@ -1,5 +1,5 @@
-//! Remarks about prefix rows (`/console/beta/*`): an exact row comes before a prefix, method by method, and both ways
-//! that surprises.
+//! Remarks about prefix rows (`/console/beta/*`): an exact row takes precedence over a prefix, method by method. That
+//! surprises in both directions.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn is_prefix(row: &Row) -> bool {
     row.pattern.kind() == PatternKind::Prefix
 }
 
-/// Methods that a row does not have and that a prefix above it answers by another rule: `GET /auth/keys` asks for a role,
+/// Methods that a row lacks and that a prefix above it answers under another rule: `GET /auth/keys` requires a role,
 /// and `POST /auth/keys` goes to the public `/auth/*`.
 fn methods_that_fall(mapping: &Mapping, row: &Row, lines: &Lines<'_>) -> Vec<Diagnostic> {
     let Some(path) = paths_of(&row.pattern).first else { return Vec::new() };
@@ -57,8 +57,8 @@ fn methods_that_fall(mapping: &Mapping, row: &Row, lines: &Lines<'_>) -> Vec<Dia
     fallen.values().map(remark).collect()
 }
 
-/// Exact rows whose variables take paths of a prefix away: `GET /console/<page>/<id>` answers for `/console/beta/7` and
-/// `* /console/beta/*` does not.
+/// Exact rows whose variables take paths away from a prefix: `GET /console/<page>/<id>` answers for `/console/beta/7`,
+/// and `* /console/beta/*` does not.
 fn rows_that_come_before(mapping: &Mapping, prefix: &Row, lines: &Lines<'_>) -> Vec<Diagnostic> {
     let takes = |row: &&Row| {
         let methods = row.methods.served().intersection(prefix.methods.served());

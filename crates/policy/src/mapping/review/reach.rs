@@ -1,5 +1,5 @@
-//! Rows that no request can ever find, because others that come before them answer for everything they have. Only what is
-//! proven is reported: rows whose paths can be counted, and prefixes under a `<path:...>` of the same place.
+//! Rows that no request can ever reach, because rows that take precedence answer for all their paths and methods. Only
+//! proven cases are reported: rows whose paths can be counted, and prefixes under a `<path:...>` at the same place.
 
 use crate::diagnostic::Diagnostic;
 use crate::mapping::catalog_check::place;
@@ -8,16 +8,16 @@ use crate::mapping::pattern::{Part, Pattern, PatternKind, Piece};
 use crate::mapping::table::{Found, Mapping, Row};
 use crate::method::MethodSet;
 
-/// More paths than this are not counted out.
+/// Patterns with more paths than this are not enumerated.
 const MOST_PATHS: usize = 1_000;
 /// In characters.
 const LONGEST_VALUE: u32 = 1_000;
 
 /// Paths that a pattern answers.
 pub(super) struct Paths {
-    /// One of them, if one is easily found.
+    /// One of them, if it is easy to find.
     pub(super) first: Option<String>,
-    /// All of them, if they can be counted.
+    /// All of them, if they can be enumerated.
     all: Option<Vec<String>>,
 }
 
@@ -51,8 +51,8 @@ fn never_matches(mapping: &Mapping, row: &Row) -> bool {
     }
 }
 
-/// Whether `<path:...>` rows at the same place have every method of the prefix. They answer for all paths below it: what
-/// `<path:...>` does not take, an empty first segment and line feeds, the firewall never lets through.
+/// Whether `<path:...>` rows at the same place have every method of the prefix. They answer for all paths below it:
+/// `<path:...>` does not match an empty first segment or line feeds, but the firewall never passes those.
 fn below_is_covered(mapping: &Mapping, prefix: &Row) -> bool {
     let covers = |row: &&Row| match row.pattern.parts().split_last() {
         Some((Part::Dynamic(last), before)) => {
@@ -86,7 +86,8 @@ fn base(prefix: &Pattern) -> &str {
     prefix.as_str().trim_end_matches("/*")
 }
 
-/// Paths of a pattern: every one where its variables are all `<any(...)>`, else some, with one value for each of the others.
+/// Paths of a pattern: every path if all its variables are `<any(...)>`; otherwise some, with one value for each other
+/// variable.
 pub(super) fn paths_of(pattern: &Pattern) -> Paths {
     if pattern.kind() == PatternKind::Prefix {
         return Paths { first: Some(base(pattern).to_owned()), all: None };
@@ -110,7 +111,7 @@ pub(super) fn paths_of(pattern: &Pattern) -> Paths {
     Paths { first: paths.first().cloned(), all: is_all.then_some(paths) }
 }
 
-/// A part with the slash before it.
+/// The pieces of a part, with the slash before it.
 fn pieces(part: &Part) -> Vec<Piece> {
     let slash = Piece::Literal("/".into());
     match part {
@@ -119,7 +120,7 @@ fn pieces(part: &Part) -> Vec<Piece> {
     }
 }
 
-/// A value that the converter takes; `None` if it is longer than a path should be.
+/// A value that the converter accepts; `None` if it is longer than a path should be.
 fn value_of(converter: &Converter) -> Option<String> {
     let width = |length: u32| (length <= LONGEST_VALUE).then_some(length as usize);
     Some(match converter {

@@ -1,4 +1,4 @@
-//! Roles and permissions that exist and that nobody holds through a group (open question 5 of the cutover design).
+//! Roles and permissions that exist but that no group has (open question 5 of the cutover design).
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,12 @@ use crate::mapping::{ClusterMode, Mapping, Row};
 use crate::rbac::Requirement;
 use crate::rbac::catalog::Catalog;
 
-/// What rows ask for and no group holds, as long as no cluster enforces it: then it is the error `unreachable`. Besides
-/// them the roles that bring with them what rows ask for, as `console-ops` does: its intended holders get nothing.
+/// Requirements of rows that no group holds and no cluster enforces yet; once one is enforced, this is the error
+/// `unreachable`. Also roles that include a requirement of a row, as `console-ops` does: the intended holders of such a
+/// role get nothing.
 pub(super) fn without_a_group(mapping: &Mapping, catalog: &Catalog) -> Vec<Diagnostic> {
     let mut asked: BTreeMap<&Requirement, Vec<&Row>> = BTreeMap::new();
-    // What a row asks for a ticket is granted for it, and not through a group.
+    // A row's requirement for a ticket is granted for the ticket, and not through a group.
     for row in mapping.rows().iter().filter(|row| row.ticket().is_none()) {
         for requirement in row.kind.requirements() {
             asked.entry(requirement).or_default().push(row);

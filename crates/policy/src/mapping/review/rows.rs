@@ -1,4 +1,4 @@
-//! Remarks about one row by itself.
+//! Remarks about a single row.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(super) fn remarks(mapping: &Mapping, row: &Row, catalog: Option<&Catalog>) -
     remarks
 }
 
-/// `/orders/:oid` and `/orders/{oid}`, as other frameworks write a variable: here they are text.
+/// `/orders/:oid` and `/orders/{oid}`, the variable syntax of other frameworks: here they are plain text.
 fn foreign_variable(row: &Row) -> Option<Diagnostic> {
     let name = |segment: &str| -> Option<String> {
         let of_braces = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
@@ -42,7 +42,7 @@ fn foreign_variable(row: &Row) -> Option<Diagnostic> {
         let begins = name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
         (is_name && begins).then(|| name.to_owned())
     };
-    // A variable's own text is Flask's business.
+    // The text of a variable itself is left to Flask.
     let expression =
         |segment: &&str| !segment.contains('<') && segment.contains('[') && segment.contains(']');
     if let Some(segment) = row.pattern.as_str().split('/').find(expression) {
@@ -84,14 +84,14 @@ fn undecided(
     .suggest(format!("have an operator choose{choices}, then write `role` and `decided`"))
 }
 
-/// What `import` could not turn into a gate.
+/// A row that `import` could not turn into a gate.
 fn unreviewed(row: &Row, reason: &str) -> Diagnostic {
     Diagnostic::new("unreviewed-row", place(row), format!("`{}` is left to Console: {reason}", row.route)).suggest(
         "write `legacy`, `public`, `session` or `machine`; where Console is to decide, remove `unreviewed`",
     )
 }
 
-/// Cutover design, I-3 and I-8: the chain stays in Console, behind the role.
+/// Cutover design, I-3 and I-8: the chain stays in Console, after the role check.
 fn totp_marker(row: &Row, totp: Totp) -> Diagnostic {
     let how = match totp {
         Totp::Elevation => "by its decorator",
@@ -104,8 +104,8 @@ fn totp_marker(row: &Row, totp: Totp) -> Diagnostic {
     )
 }
 
-/// The worry of AMBIGUOUS-3: "a write action mapped to a read role". `*` means "the document states no method", so
-/// it says nothing about writing.
+/// The concern of AMBIGUOUS-3: "a write action mapped to a read role". `*` means "the document states no method", so it
+/// gives no information about writing.
 fn read_role(row: &Row, requirement: &Requirement) -> Option<Diagnostic> {
     let writes: MethodSet = row.methods.iter().filter(|method| !method.is_safe()).collect();
     if row.methods == MethodSet::ALL || writes.is_empty() || !only_reads(requirement) {
@@ -122,10 +122,11 @@ fn read_role(row: &Row, requirement: &Requirement) -> Option<Diagnostic> {
     )
 }
 
-/// Whether the documents call this a role for reading. Roles are named `<app>-<resource>-<level>` (RBAC V2 design, 4.2):
-/// the level `read` reads, and so does everybody who is let at the resource `audit`: `console-audit-user` is "a read
-/// role" (AMBIGUOUS-3), and the others "read" events (section 3.3). `console-user` is none: the documents give it
-/// changes, as of the status page's settings. Permissions are named `<app>:<resource>:<action>`.
+/// Whether the documents call this a role for reading. Roles are named `<app>-<resource>-<level>` (RBAC V2 design,
+/// 4.2). A role with the level `read` is one, and so is every role for the resource `audit` except `write`:
+/// `console-audit-user` is "a read role" (AMBIGUOUS-3), and the others "read" events (section 3.3). `console-user` is
+/// not: the documents give it changes, such as the status page's settings. Permissions are named
+/// `<app>:<resource>:<action>`.
 fn only_reads(requirement: &Requirement) -> bool {
     match requirement {
         Requirement::Role(name) => {
@@ -143,7 +144,7 @@ fn only_reads(requirement: &Requirement) -> bool {
     }
 }
 
-/// A row that V2 alone knows: the kill-switch has no legacy gate to fall back to (cutover design, I-5).
+/// A row that only V2 can decide: the kill-switch has no legacy gate to fall back to (cutover design, I-5).
 fn without_legacy_gate(row: &Row, mode: ClusterMode) -> Diagnostic {
     match mode {
         ClusterMode::V2 => Diagnostic::new(

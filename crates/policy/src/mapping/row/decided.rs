@@ -1,6 +1,6 @@
-//! `options` and `decided`: what an operator could choose, and what one has chosen (cutover design, I-6).
+//! `options` and `decided`: the choices of an operator, and the choice that was made (cutover design, I-6).
 //!
-//! A row that is decided keeps its options, so that the file itself shows that its role is the one that was chosen.
+//! A decided row keeps its options, so that the file itself shows that its role is the chosen one.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use crate::mapping::table::{Decided, RowKind, V2Gate};
 
 pub(in crate::mapping) const KEYS: [&str; 5] = ["option", "by", "ref", "reason", "at"];
 
-/// The row's options; none where it has no such key. `None` if there is a mistake.
+/// The row's options; empty if it has no such key. `None` if there is a mistake.
 pub(super) fn options(reader: &mut Reader, table: &DeTable<'_>) -> Option<BTreeMap<String, String>> {
     let Some(value) = table.get("options") else { return Some(BTreeMap::new()) };
     let table = reader.table(value, "options")?;
@@ -30,7 +30,7 @@ pub(super) fn options(reader: &mut Reader, table: &DeTable<'_>) -> Option<BTreeM
     Some(options)
 }
 
-/// Who chose which option. The row's role must be what the option says; another choice is `custom`, with a reason.
+/// Who chose which option. The row's role must be the role of that option; any other choice is `custom`, with a reason.
 pub(super) fn read(
     reader: &mut Reader,
     row: &DeTable<'_>,
@@ -58,7 +58,7 @@ pub(super) fn read(
             );
         }
     } else {
-        // The kind has been read with these before: their mistakes are reported once.
+        // These were already read with the kind: their mistakes are reported only once.
         let before = reader.findings.len();
         let options = options(reader, row);
         reader.findings.truncate(before);
@@ -81,7 +81,7 @@ fn needed(
     reader.string(text, key)
 }
 
-/// Reports an option that the row does not have, and a row that requires something else than its option says.
+/// Reports an option that the row does not have, and a row whose requirement differs from its option.
 fn is_chosen(
     reader: &mut Reader,
     row: &DeTable<'_>,
@@ -99,7 +99,7 @@ fn is_chosen(
                 false => format!("`{option}` is none of the row's options: {}", names.join(", ")),
             },
         );
-        // Of names of one letter each is as close as any other.
+        // Among one-letter names, each is as close as any other.
         let same = names.iter().copied().find(|name| name.eq_ignore_ascii_case(option));
         let is_long = option.chars().count() > 2;
         let near = || closest(option, names.iter().copied().chain([Decided::CUSTOM])).filter(|_| is_long);

@@ -1,4 +1,4 @@
-//! `ticket`: the row is for those to whom it was granted for the ticket and the customer that the request names.
+//! `ticket`: the row requires a grant for the ticket and the customer that the request names.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::mapping::table::{CustomerPlace, TicketRule};
 use crate::rbac::Requirement;
 
 pub(in crate::mapping) const KEYS: [&str; 3] = ["query", "customer", "without"];
-/// What contradicts `ticket` in the same row, and why.
+/// The keys that contradict `ticket` in the same row, with reasons.
 const NOT_BESIDE: [(&str, &str); 3] = [
     ("undecided", "`ticket` needs a decided role"),
     (
@@ -112,7 +112,7 @@ fn needed(
     reader.string(text, key)
 }
 
-/// A parameter's name, in characters that no server spells or reads in another way.
+/// A parameter's name, restricted to characters that every server spells and reads the same way.
 fn parameter(reader: &mut Reader, name: &str, place: Range<usize>) -> Option<Arc<str>> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     if !name.is_empty() && name.bytes().all(fits) {

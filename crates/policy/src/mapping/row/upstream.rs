@@ -1,4 +1,5 @@
-//! `upstream = "raptor"`: which server has the route, where that is not Console; and `notifies`, what it is to do for whom.
+//! `upstream = "raptor"`: the server that has the route, if it is not Console. `notifies`: for which callers that
+//! server has to notify the customer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,13 +13,13 @@ use crate::mapping::reader::{Reader, distinct};
 use crate::mapping::table::RowKind;
 use crate::rbac::Requirement;
 
-/// What a name may consist of: it is a key of the settings, and a part of the names of variables.
+/// The characters that a name may contain: it is a key of the settings, and part of the names of variables.
 fn is_plain(name: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !name.is_empty() && name.bytes().all(is_word)
 }
 
-/// Whether the value names an upstream; `true` says that Console itself decides.
+/// Whether the value names an upstream; `true` means that Console itself decides.
 pub(super) fn is_name(value: &Spanned<DeValue<'_>>) -> bool {
     matches!(value.get_ref(), DeValue::String(_))
 }
@@ -47,7 +48,7 @@ pub(super) fn named(reader: &mut Reader, table: &DeTable<'_>) -> Option<Arc<str>
     Some(name)
 }
 
-/// `notifies = ["raptor-audit-admin"]`: whose requests the upstream has to notify the customer of.
+/// `notifies = ["raptor-audit-admin"]`: the upstream has to notify the customer of requests by holders of these roles.
 pub(super) fn notifies(
     reader: &mut Reader,
     table: &DeTable<'_>,

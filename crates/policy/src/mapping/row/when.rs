@@ -1,5 +1,5 @@
-//! `when`: the rules of a row about the body. A rule that could never be met is refused, because it would deny
-//! everybody.
+//! `when`: the rules of a row about the body. A rule that no body could ever meet is refused, because it would deny
+//! everyone.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ pub(super) fn body_rules(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> O
     let rules: Vec<BodyRule> = rules.into_iter().collect::<Option<_>>()?;
     let forms = rules.iter().filter(|rule| matches!(rule.field, BodyField::Form(_))).count();
     if forms > 0 && forms < rules.len() {
-        // One body cannot be both, so one of the rules could never be met and the row would always deny.
+        // A body cannot be both, so one of the rules could never be met and the row would always deny.
         contradiction(reader, &value.span(), "`json` and `form` rules cannot be in one row");
         return None;
     }
@@ -40,7 +40,7 @@ pub(super) fn body_rules(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> O
     Some(rules)
 }
 
-/// A rule needs a body, so every method of its row has to carry one. HEAD, where nobody declares it, goes with GET.
+/// A rule needs a body, so every method of its row has to carry one. An undeclared HEAD comes with GET.
 pub(in crate::mapping) fn methods_carry_bodies(
     reader: &mut Reader,
     route: &str,
@@ -104,7 +104,7 @@ fn body_rule(reader: &mut Reader, item: &Spanned<DeValue<'_>>) -> Option<BodyRul
     }
 }
 
-/// RFC 6901: steps that each begin with a slash, in which `~` is written `~0` and `/` is written `~1`.
+/// RFC 6901: each step begins with a slash; `~` is written `~0` and `/` is written `~1`.
 fn json_pointer(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<BodyField> {
     let text = reader.string(value, "json")?;
     let is_escape = |rest: &str| rest.starts_with(['0', '1']);

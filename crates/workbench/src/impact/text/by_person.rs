@@ -1,4 +1,4 @@
-//! By who gains and loses: callers with the same gains and losses together, each with the routes.
+//! Layout by person: callers with the same gains and losses together, with their routes.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use super::super::summary::counted;
 use super::super::{AccessChange, Change, ProfileKind};
 use super::{ImpactText, Tone, joined, names, sign, tone};
 
-/// Names of callers who change alike before the rest is only counted.
+/// The most names of callers with the same changes; the rest is only counted.
 const MOST_NAMES: usize = 6;
-/// Routes of one direction before the rest is only counted.
+/// The most routes of one direction; the rest is only counted.
 const MOST_ROUTES: usize = 12;
 
-/// What a person gains and loses, by the places among the changes.
+/// The gains and losses of a person, as indices into the changes.
 type Effect = [Vec<usize>; 2];
 
 impl<'i, 'm> ImpactText<'i, 'm> {
     pub(super) fn people(&self, print: &mut impl FnMut(Tone, &str)) {
-        // Groups and legacy roles are shown where no real caller is known.
+        // Groups and legacy roles are shown if no real caller is known.
         let is_real = |kind| matches!(kind, ProfileKind::Admin | ProfileKind::Machine);
         let profiles = self.impact.population.profiles();
         let are_real = profiles.iter().any(|profile| is_real(profile.kind));

@@ -1,12 +1,12 @@
-//! Route by route: each change with everybody who gains or loses by it.
+//! Layout by route: each change with everyone that gains or loses by it.
 
 use super::super::summary::counted;
 use super::super::{AccessChange, Change, Profile, ProfileKind};
 use super::{ImpactText, Tone, beside, decided_before, joined, names, sign, tone, wrapped};
 
-/// Callers of one profile that are named before the rest is only counted.
+/// The most callers of one profile that are named; the rest is only counted.
 const MOST_NAMES: usize = 6;
-/// Profiles a direction and route that are listed before the rest is only counted.
+/// The most profiles listed per direction and route; the rest is only counted.
 const MOST_PROFILES: usize = 12;
 
 impl ImpactText<'_, '_> {
@@ -35,7 +35,7 @@ impl ImpactText<'_, '_> {
         for (who, direction) in self.nameless(change) {
             print(tone(direction), &format!("  {} {who}", sign(direction)));
         }
-        // Anybody is everybody: the names are in the JSON.
+        // A change for anyone includes everyone: the names are in the JSON.
         let named = self.view.directions().filter(|direction| {
             (*direction, change.strangers) != (AccessChange::Gain, Some(AccessChange::Gain))
         });
@@ -65,8 +65,8 @@ impl ImpactText<'_, '_> {
     }
 }
 
-/// The first profiles, of which those that differ by nothing but where their members fall in a cohort's percentage are
-/// taken together, and how many callers are left.
+/// The first profiles, and the number of remaining callers. Profiles that differ only in the position of their members
+/// in a cohort's percentage are combined.
 fn alike<'p>(profiles: impl Iterator<Item = &'p Profile>, most: usize) -> (Vec<Profile>, usize) {
     let grants = |one: &Profile| (one.kind, one.legacy.clone(), one.groups.clone(), one.break_glass);
     let mut merged: Vec<Profile> = Vec::new();

@@ -1,4 +1,5 @@
-//! Routes that change alike together, and people by what lets them in: a screen for a cluster, whatever the number of people.
+//! Layout by groups of routes with the same changes, and of people with the same way of access: a screen for a cluster,
+//! whatever the number of people.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,14 +9,14 @@ use super::super::summary::counted;
 use super::super::{AccessChange, Change, Profile, ProfileKind};
 use super::{ImpactText, Tone, beside, decided_before, joined, names, sign, tone, wrapped};
 
-/// Names of one way of access before the rest is only counted.
+/// The most names of one way of access; the rest is only counted.
 const MOST_NAMES: usize = 3;
-/// Routes of one group before the rest is only counted.
+/// The most routes of one group; the rest is only counted.
 const MOST_ROUTES: usize = 12;
-/// Ways of access of one group and direction.
+/// The most ways of access of one group and direction.
 const MOST_WAYS: usize = 8;
 
-/// What makes changes alike: the demand, the kind of request, and who gains and loses.
+/// The properties that make changes alike: the demand, the kind of request, and the callers that gain and lose.
 #[derive(PartialEq, Eq, Hash)]
 struct Alike<'c> {
     demands: String,
@@ -64,7 +65,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         for line in wrapped("", &heading) {
             print(Tone::Heading, &line);
         }
-        // Nothing is shorter by counting one route.
+        // Counting a single remaining route would not be shorter.
         let most = match self.view.most(MOST_ROUTES) {
             most if changes.len() == most.saturating_add(1) => changes.len(),
             most => most,
@@ -90,14 +91,14 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         for (who, direction) in &alike.nameless {
             print(tone(*direction), &format!("  {} {who}", sign(*direction)));
         }
-        // Anybody is everybody: the names are in the JSON.
+        // A change for anyone includes everyone: the names are in the JSON.
         let opens = alike.nameless.iter().any(|(who, _)| who.starts_with("anyone"));
         for direction in self.view.directions().filter(|one| !(opens && *one == AccessChange::Gain)) {
             self.callers(changes[0], direction, print);
         }
     }
 
-    /// Who gains or loses by changes that are alike, of which one is as good as all.
+    /// The callers that gain or lose by a set of like changes, represented by one of them.
     fn callers(&self, change: &Change<'_>, direction: AccessChange, print: &mut impl FnMut(Tone, &str)) {
         let profiles: Vec<&Profile> = self.impact.who(change, direction).collect();
         let mut lines = Vec::new();
@@ -113,7 +114,7 @@ impl<'i, 'm> ImpactText<'i, 'm> {
         }
     }
 
-    /// Callers of one kind by the way that lets them in, or did; those with several ways are counted with the first.
+    /// Callers of one kind by the way that permits them, or did; those with several ways are counted under the first.
     fn by_way(
         &self,
         change: &Change<'_>,
@@ -162,18 +163,18 @@ impl<'i, 'm> ImpactText<'i, 'm> {
     }
 }
 
-/// Callers who pass in the same way.
+/// Callers with the same way of access.
 #[derive(Default)]
 struct Callers<'i> {
     members: Vec<&'i str>,
-    /// How many of them pass in another way too.
+    /// How many of them also have another way.
     several: usize,
 }
 
-/// How callers pass.
+/// How callers are permitted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
-    /// By the legacy gate: with these roles, all that the callers hold of those it names.
+    /// By the legacy gate: with these roles, which are all accepted roles that the callers hold.
     Legacy(Vec<String>),
     /// By a chain of grants that begins with a group.
     Grant(String),
@@ -181,7 +182,7 @@ enum Way {
 }
 
 impl Way {
-    /// The first of several ways. The role that is asked for ends each chain, and is not repeated.
+    /// The first of several ways. The required role ends each chain, and is not repeated.
     fn of(through: &[String], demand: &str) -> Way {
         let legacy: Vec<String> = through
             .iter()
@@ -199,7 +200,7 @@ impl Way {
         }
     }
 
-    /// The groups and legacy roles that it begins with.
+    /// The groups and legacy roles with which it begins.
     fn names(&self) -> Vec<&str> {
         match self {
             Way::Legacy(roles) => roles.iter().map(|role| &**role).collect(),
@@ -209,7 +210,7 @@ impl Way {
     }
 }
 
-/// Callers who stand for a group or a legacy role, where no real one does.
+/// Hypothetical callers for a group or a legacy role, where no real caller represents it.
 fn imagined(profiles: &[&Profile], named: &BTreeSet<String>) -> Vec<String> {
     let of_kind = |kind, in_groups: bool| -> Vec<&str> {
         let profiles = profiles.iter().filter(|one| one.kind == kind && one.groups.is_empty() != in_groups);
