@@ -119,7 +119,8 @@ pub struct AccessResolver {
     hits: Counter,
 }
 
-/// An answer, the generation of the ledger by which its epoch counts, and the era of the clock by which things had ended.
+/// An answer, the generation of the ledger by which its epoch counts, and the era of the clock by which its grants had
+/// ended.
 #[derive(Clone, Debug)]
 struct Kept {
     access: Arc<Access>,
@@ -257,8 +258,8 @@ impl AccessResolver {
         Ok(access)
     }
 
-    /// What an admin is granted for one ticket and one customer, as of `observed` or later. It is never cached: the ticket can
-    /// be closed between two requests.
+    /// The grants of an admin for one ticket and one customer, as of `observed` or later. They are never cached: the
+    /// ticket can be closed between two requests.
     ///
     /// # Errors
     ///

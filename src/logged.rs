@@ -1,6 +1,7 @@
 //! The gate's own errors as they leave the log: for an error tracker, and for `/errors` at the admin address.
 //!
-//! They name routes, clusters, mappings and requests. Ids of callers, paths and addresses stay in the log and the audit.
+//! They name routes, clusters, mappings and requests. Ids of callers, paths and addresses stay in the log and the
+//! audit.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

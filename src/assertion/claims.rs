@@ -45,7 +45,8 @@ impl Claims {
         self.0.push(']');
     }
 
-    /// The first piece, encoded in whole groups of Base64 (three bytes, RFC 4648 section 4): spaces between claims mean nothing.
+    /// The first piece, encoded in whole groups of Base64 (three bytes, RFC 4648 section 4): spaces between claims have
+    /// no meaning.
     pub(super) fn pause(mut self) -> String {
         while !self.0.len().is_multiple_of(3) {
             self.0.push(' ');

@@ -244,8 +244,8 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         }
     }
 
-    /// The database may or may not have the rows of a write that was dropped half-way. They go to the spool, and are replayed
-    /// by their ids.
+    /// Sends the rows of a write that was dropped halfway to the spool, because the database may or may not have them.
+    /// They are replayed by their ids.
     async fn settle_given_up(&mut self) {
         if !self.under_way.is_empty() {
             // No caller waits for the outcome, which is logged and counted.

@@ -21,8 +21,8 @@ pub struct Erased {
     pub customer_rows: u64,
 }
 
-/// Blanks the personal data of an actor in every row that names it. The event that accounts for it is sealed in the same
-/// transaction, and does not name the actor either.
+/// Blanks the personal data of an actor in every row that names it. The event that accounts for it is sealed in the
+/// same transaction, and does not name the actor either.
 ///
 /// # Errors
 ///

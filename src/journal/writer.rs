@@ -1,8 +1,8 @@
 //! Denials that arrive together share a transaction.
 //!
-//! Each denial puts its record into a queue and waits. If no task is writing, it starts one on its own runtime, which writes
-//! batches until the queue is empty. So a lone denial is written at once by the thread that serves it, a flood costs one
-//! commit for many rows, and while the database writes one batch the next one gathers.
+//! Each denial puts its record into a queue and waits. If no task is writing, it starts one on its own runtime, which
+//! writes batches until the queue is empty. So a lone denial is written at once by the thread that serves it, a flood
+//! costs one commit for many rows, and while the database writes one batch the next one gathers.
 //!
 //! A second task, which lives as long as the writer, replays the spool, makes checkpoints, and closes the chain.
 

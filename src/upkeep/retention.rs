@@ -1,6 +1,8 @@
-//! Records past their retention period (RBAC V2 design, section 9.1), deleted by the gate or by `console-gate retention`.
+//! Records past their retention period (RBAC V2 design, section 9.1), deleted by the gate or by `console-gate
+//! retention`.
 //!
-//! A serving role that does not own the tables may not delete from the grants audit, and should not: the log states it then.
+//! A serving role that does not own the tables may not delete from the grants audit, and should not: the log then
+//! reports it.
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use ledger::{AuditEvent, Notary};

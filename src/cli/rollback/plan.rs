@@ -114,8 +114,8 @@ impl Plan {
     }
 }
 
-/// The requested mapping. If a rollback is in force already, its mapping again, and not the mapping that it rolled back:
-/// an unsure operator runs the command twice.
+/// The requested mapping. If a rollback is in force already, its mapping again, and not the mapping that it rolled
+/// back: an unsure operator runs the command twice.
 ///
 /// # Errors
 ///
