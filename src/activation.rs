@@ -4,10 +4,10 @@
 //! each holds its own reference. Every activation is an audit row, and so is every refusal.
 //!
 //! One task, the [`Refresher`], looks at the file and at the rollback in force, and it alone replaces the mapping.
-//! So the watcher, a SIGHUP and a rollback cannot overtake each other, and the history is one sequence of steps. A file's
-//! content counts only once it has [settled](settling): a copy that is under way is no mapping. Every gate reports to
-//! the database what it runs, and why if that is not what should run ([`presence`]); `rollback` waits for these reports
-//! ([`agreement`]).
+//! So the watcher, a SIGHUP and a rollback cannot overtake each other, and the history is one sequence of steps. A
+//! file's content counts only once it has [settled](settling): a copy in progress is not a mapping. Every gate reports
+//! its mapping to the database and, if that is not the one that should run, the reason ([`presence`]); `rollback` waits
+//! for these reports ([`agreement`]).
 
 pub mod agreement;
 mod file;
@@ -37,7 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::settings::OnBroken;
 pub use refresher::Refresher;
 
-/// A look that is under way is waited for when the gate stops, but not one that hangs.
+/// A gate that stops waits for a look in progress, but not for one that hangs.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// Why a mapping was not activated. The running one stays.
@@ -57,13 +57,13 @@ pub enum ActivationError {
     UnknownPin(MappingSha256),
 }
 
-/// What a gate's mapping comes from, and how it is recorded.
+/// The source of a gate's mapping, and of its records.
 pub struct Sources {
     /// `routes.toml`.
     pub file: PathBuf,
     /// How long the file must stay the same before it counts.
     pub settle: Duration,
-    /// What to do where the file cannot be used.
+    /// The action if the file cannot be used.
     pub on_broken: OnBroken,
     pub store: SharedStore,
     pub clock: SharedClock,
@@ -110,7 +110,7 @@ impl MappingProblemKind {
     }
 }
 
-/// What the refresher is asked for.
+/// The requests to the refresher.
 enum Ask {
     /// SIGHUP: look at the file, whether it is watched or not.
     Reload,
@@ -121,21 +121,21 @@ enum Ask {
 /// Holds the running mapping.
 pub struct MappingHolder {
     running: ArcSwap<Mapping>,
-    /// Whether it runs only because the file could not be used when the gate started.
+    /// Whether the mapping runs only because the file could not be used when the gate started.
     is_fallback: AtomicBool,
-    /// Of the last look.
+    /// The problem found by the last look.
     problem: ArcSwapOption<MappingProblem>,
     asks: mpsc::Sender<Ask>,
 }
 
 impl MappingHolder {
-    /// Activates the pinned mapping, or else the file, once it has settled: the first mapping of a process. Where the file
-    /// cannot be used, it is the mapping that was activated last, unless [`OnBroken::Refuse`]. The refresher
-    /// is what replaces it later, and has to be [run](Refresher::run).
+    /// Activates the first mapping of a process: the pinned one or else the file, once it has settled. If the file
+    /// cannot be used, it is the mapping that was activated last, unless [`OnBroken::Refuse`]. The refresher replaces
+    /// it later, and has to be [run](Refresher::run).
     ///
     /// # Errors
     ///
-    /// There is no mapping that could be activated; a gate without one does not start.
+    /// There is no mapping to activate; a gate without one does not start.
     pub async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refresher), ActivationError> {
         start::start(sources).await
     }
@@ -168,7 +168,7 @@ impl MappingHolder {
         self.problem.load_full()
     }
 
-    /// Notes whether what runs is a fallback.
+    /// Notes whether the running mapping is a fallback.
     fn set_fallback(&self, is_fallback: bool) {
         self.is_fallback.store(is_fallback, Ordering::Relaxed);
         gauge!("gate_mapping_fallback").set(f64::from(u8::from(is_fallback)));
@@ -176,7 +176,7 @@ impl MappingHolder {
 
     /// Requests a look at the file. It is activated once it has settled; the outcome is logged, counted and recorded.
     pub fn reload(&self) {
-        // A full channel: a look is due already.
+        // If the channel is full, a look is already due.
         let _ = self.asks.try_send(Ask::Reload);
     }
 
@@ -185,7 +185,7 @@ impl MappingHolder {
         let leaving = async {
             let (left, done) = oneshot::channel();
             if self.asks.send(Ask::Leave(left)).await.is_ok() {
-                // A refresher that has ended by itself drops its end.
+                // A refresher that has already ended drops its end.
                 let _ = done.await;
             }
         };

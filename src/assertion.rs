@@ -1,9 +1,9 @@
-//! The signed assertion: who was let in, for which method and path.
+//! The signed assertion: the principal of a request that was let in, with its method and path.
 //!
-//! Console can refuse what does not carry one, so that nobody reaches it round the gate. It is a JWT (RFC 7519) in
-//! compact form, at most 60 seconds old: HS256 with a secret that Console shares (about a microsecond), or EdDSA with
-//! a published key set where Console runs elsewhere. Only signing happens here, and only these two algorithms, so
-//! there is no parser to attack and no `alg` to confuse.
+//! Console can refuse requests without one, so that no caller bypasses the gate. It is a JWT (RFC 7519) in compact
+//! form, at most 60 seconds old: HS256 with a secret that Console shares (about a microsecond), or EdDSA with a
+//! published key set if Console runs elsewhere. Only signing happens here, and only these two algorithms, so there is
+//! no parser to attack and no `alg` to confuse.
 
 mod claims;
 
@@ -33,8 +33,8 @@ pub const JWKS_PATH: &str = "/.well-known/console-gate/jwks.json";
 
 const ISSUER: &str = "console-gate";
 
-/// The most that the names of a caller's groups may take. A field of more than 8 KiB is refused by gunicorn and others,
-/// so that somebody in hundreds of groups would be locked out. Beyond this limit no groups are claimed.
+/// The most bytes for the names of a caller's groups. gunicorn and others refuse a field of more than 8 KiB, which
+/// would lock out an admin in hundreds of groups. Beyond this limit no groups are claimed.
 const GROUPS_BYTES: usize = 3_072;
 
 /// A key cannot sign.
@@ -60,17 +60,17 @@ pub struct AssertionSigner {
     audience: String,
     lifetime_seconds: i64,
     jwks: Option<String>,
-    /// Of the assertion that was signed last: most of them share it.
+    /// The opening of the last signed assertion: most assertions share it.
     opening: ArcSwapOption<Opening>,
 }
 
-/// How every assertion of one second under one mapping begins: a third of what has to be written, encoded and hashed.
+/// The beginning of every assertion of one second under one mapping: a third of the text to write, encode and hash.
 struct Opening {
     mapping: MappingSha256,
     issued: i64,
     /// The encoded header, its dot and the first claims.
     encoded: Box<[u8]>,
-    /// The signer's; HS256 has hashed these bytes already.
+    /// The signer's key; HS256 has hashed these bytes already.
     key: Key,
 }
 
@@ -115,8 +115,8 @@ impl AssertionSigner {
         self.jwks.as_deref()
     }
 
-    /// The assertion for one request that was permitted under a mapping. `path` is the path as it goes upstream, byte for
-    /// byte.
+    /// The assertion for one request that was permitted under a mapping. `path` is the path as it goes upstream, byte
+    /// for byte.
     pub fn sign(
         &self,
         permit: &Permit,
@@ -138,12 +138,13 @@ impl AssertionSigner {
         claims.text("route", permit.route().map_or("", |route| route));
         claims.texts("roles", permit.roles_used().iter().map(AsRef::as_ref));
         claims.text("rid", request.text(&mut [0; Hyphenated::LENGTH]));
-        // What let the request in: Console's own checks step back for `v2` alone.
+        // The gate that let the request in: Console's own checks step back for `v2` alone.
         claims.text("gate", permit.let_in_by().word());
         claims.text("cluster", permit.cluster().map_or("", |cluster| cluster));
         claims.texts("groups", groups(permit));
         if permit.notifies_customer() {
-            // Whom the server has to notify of the request, where the row says so for a role of the caller's.
+            // The server has to notify the customer of the request, if the row requires that for one of the caller's
+            // roles.
             claims.text("notify", "customer");
         }
         opening.signed(&claims.end())

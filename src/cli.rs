@@ -124,11 +124,12 @@ struct Common {
     matches: Option<ArgMatches>,
 }
 
-/// Declares the subcommands: under a heading of `--help`, each with its file, its arguments, the function that runs it, and whether it
-/// only `reads` (prints, and changes nothing that a closed pipe could leave half done), `acts`, or `depends` on its arguments.
+/// Declares the subcommands: under a heading of `--help`, each with its file, its arguments, the function that runs it,
+/// and whether it only `reads` (prints, and changes nothing that a closed pipe could leave half done), `acts`, or
+/// `depends` on its arguments.
 macro_rules! commands {
     ($($heading:literal { $($file:ident::{$name:ident, $run:ident} $kind:ident;)* })*) => {
-        // What `--help` prints for a subcommand is the doc comment of its own type: a doc comment here would replace it.
+        // `--help` prints the doc comment of the subcommand's own type: a doc comment here would replace it.
         #[derive(Debug, Subcommand)]
         enum Command {
             $($($name($file::$name),)*)*
@@ -234,7 +235,7 @@ enum TextOrJson {
     Json,
 }
 
-/// What a subcommand found.
+/// The outcome of a subcommand.
 enum Ended {
     Clean,
     Findings,
@@ -242,7 +243,7 @@ enum Ended {
     Code(u8),
 }
 
-/// The width of `--help`, at most.
+/// The maximum width of `--help`.
 const HELP_COLUMNS: usize = 80;
 
 /// Runs the command line of this process.
@@ -272,7 +273,7 @@ pub fn main() -> ExitCode {
         eprintln!("console-gate: {warning}");
     }
     if arguments.command.only_reads() {
-        // `console-gate diff ... | head` ends when the reader has seen enough, as other tools do.
+        // `console-gate diff ... | head` ends when the reader closes the pipe, as other tools do.
         sigpipe::reset();
     }
     match arguments.command.run(&arguments.common) {
@@ -291,7 +292,8 @@ fn command() -> clap::Command {
     help::arranged(Arguments::command())
 }
 
-/// The columns of standard output: those of the terminal, or what `COLUMNS` says; `None` where nothing is to be wrapped.
+/// The columns of standard output: the value of `COLUMNS`, else the terminal's width; `None` if nothing is to be
+/// wrapped.
 fn columns() -> Option<usize> {
     let said =
         std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|said| *said > 0);
@@ -302,7 +304,7 @@ fn columns() -> Option<usize> {
     })
 }
 
-/// `--color`, which the messages of the parser need before anything is parsed.
+/// `--color`, which the parser's own messages need before anything is parsed.
 fn chosen_before_parsing(mut arguments: impl Iterator<Item = String>) -> Option<Colours> {
     let word = loop {
         let argument = arguments.next()?;
@@ -335,7 +337,7 @@ impl Common {
     }
 }
 
-/// As a gate's, with a command's patience: nothing waits for it, and it may read everybody.
+/// Like a gate's, with a command's timeout: no request waits for a command, and a command may read everybody.
 fn store_options(settings: &Settings) -> StoreOptions {
     StoreOptions { timeout: settings.database.command_timeout(), ..crate::server::store_options(settings) }
 }
@@ -353,7 +355,7 @@ fn with_store<T>(
         store.set_break_glass_rules(settings.break_glass.rules());
         crate::server::set_mirror(&store, settings).await?;
         work(store).await.map_err(|error| match error.downcast_ref::<StoreError>() {
-            // Which one it is, is the first question.
+            // The first question is which database it is.
             Some(StoreError::Unavailable(_) | StoreError::Timeout(_)) => {
                 error.context(settings.database.url.0.in_words())
             }
@@ -362,7 +364,7 @@ fn with_store<T>(
     })
 }
 
-/// Runs a subcommand that changes something: what it does is recorded, so it needs the keys of the audit.
+/// Runs a subcommand that changes something: its changes are recorded, so it needs the keys of the audit.
 fn with_notary<T>(
     settings: &Settings,
     work: impl AsyncFnOnce(SharedStore, Notary) -> anyhow::Result<T>,
@@ -372,13 +374,13 @@ fn with_notary<T>(
         crate::server::refuse_other_keys(&store, &keys).await?;
         let notary = Notary::new(keys);
         let outcome = work(store.clone(), notary.clone()).await;
-        // When it failed too: it may have recorded something before.
+        // Also after a failure: it may have recorded something before.
         checkpoint::keep(settings, &store, &notary).await;
         outcome
     })
 }
 
-/// Prints what a command has done. What is committed does not depend on a reader: one that has gone stops nothing.
+/// Prints what a command has done. A commit does not depend on a reader: a reader that has gone stops nothing.
 fn announce(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
@@ -399,7 +401,7 @@ fn operator() -> String {
     named.or_else(|| of_process().map(|user| user.name)).unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// The same with the machine that it runs on, for what concerns every gate.
+/// The same with the host's name, for changes that concern every gate.
 fn operator_here() -> String {
     let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
     match host.filter(|host| !host.is_empty()) {

@@ -1,4 +1,5 @@
-//! What an operator asks about a rollout, gathered from the store as of one moment: for commands and the API alike.
+//! The facts for an operator's questions about a rollout, read from the store as of one moment: for commands and the
+//! API alike.
 
 mod drift;
 pub mod explanation;
@@ -17,7 +18,7 @@ pub use order::untimely;
 pub use running::{GateRuns, Observed, Running, differing, in_words, observed, running};
 pub use soak::{evidence_lost, soak};
 
-/// Why nothing can be reported.
+/// Why no report is possible.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkbenchError {
     #[error(transparent)]

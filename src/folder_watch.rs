@@ -1,7 +1,7 @@
 //! Notices that something in a folder changed.
 //!
-//! The folder is watched, not a file in it: editors and Kubernetes replace a file by renaming another over it or by
-//! swapping a symlink, and a watch on the old inode would see nothing ever after.
+//! It watches the folder rather than a file in it: editors and Kubernetes replace a file by renaming another over it or
+//! by swapping a symlink, and a watch on the old inode would then see nothing more.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-/// Watches the folder that `file` is in, for as long as the returned value lives. Every change puts a notice into
-/// `changed`. `None`, with a warning: the kernel does not watch it, and the caller has to look at intervals.
+/// Watches the folder of `file`, for as long as the returned value lives. Every change puts a notice into `changed`.
+/// `None`, with a warning: the kernel does not watch the folder, and the caller has to look at intervals.
 pub fn watch_folder_of(file: &Path, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let folder = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

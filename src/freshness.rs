@@ -1,10 +1,10 @@
 //! What a caller holds, proven current.
 //!
-//! The rule (the decided tension about the cutover design's invariant I-1, "read live, cache no credential"): a request may use a cached
-//! answer only after an epoch read that began after the request arrived, and only if nothing concerning the caller has
-//! changed between the epoch at which the answer was read and the one that was observed. Requests that wait at the same
-//! time share one read, so the cost does not grow with load. A change that was committed before a request arrived is
-//! therefore always seen.
+//! The rule (the decided tension about the cutover design's invariant I-1, "read live, cache no credential"): a request
+//! may use a cached answer only after an epoch read that began after the request arrived, and only if nothing about the
+//! caller has changed between the epoch at which the answer was read and the observed one. Requests that wait at the
+//! same time share one read, so the cost does not grow with load. A change that was committed before a request arrived
+//! is therefore always seen.
 //!
 //! ```text
 //! request --observe()--> epoch 7 --resolve(anna, 7)--> cache[anna], if it was read at or after the last change that
@@ -13,13 +13,13 @@
 //! ```
 //!
 //! The [`ledger`] knows which callers a change concerns. A row may set `freshness = "push"` instead: then the epoch is
-//! the one that the database announced last, while it is proven that it would have announced a change ([`push`]). A
-//! command that takes something away waits at the [`barrier`] until every gate has taken note, so that for such changes
+//! the one that the database announced last, as long as it is proven that it would have announced a change ([`push`]).
+//! A command that takes access away waits at the [`barrier`] until every gate has taken note, so that for such changes
 //! push is as good as a read for each request.
 //!
-//! An answer carries the epoch of its own snapshot, and each request compares that with what it needs itself. So a load
-//! that was under way when the epoch rose cannot bring an old answer back (the trap that others fell into with moka),
-//! no matter who stores it or waits for it.
+//! An answer carries the epoch of its own snapshot, and each request compares that with the epoch that it needs. So a
+//! load that was under way when the epoch rose cannot bring an old answer back (a trap that others fell into with
+//! moka), no matter which request stores it or waits for it.
 
 pub mod barrier;
 mod keeper;
@@ -65,15 +65,15 @@ pub enum AccessError {
     /// A snapshot from before an epoch that was already seen: a lagging replica, or a restored backup.
     #[error("the database answered as of epoch {answered}, although epoch {observed} was committed")]
     Backwards { answered: Epoch, observed: Epoch },
-    /// Each operation was in time, but not all of them together.
+    /// Each operation was in time, but all of them together were not.
     #[error("the database took more than {0:?} for one decision")]
     Late(Duration),
-    /// Whether the ticket is open on which the decision depends.
+    /// It is unknown whether the ticket that the decision depends on is open.
     #[error("a ticket could not be verified: {0}")]
     Ticket(String),
     #[error("too many requests wait for the epoch")]
     Overloaded,
-    /// A stranger's doing, so it is counted and not logged for each request.
+    /// Strangers cause this, so it is counted and not logged for each request.
     #[error("too many unknown credentials wait to be looked up")]
     Crowded,
 }
@@ -88,7 +88,7 @@ pub struct Posture {
 }
 
 impl Posture {
-    /// Whether `FLAG_RBAC_V2` is on. Off in either place is off, because a kill-switch that something else can overrule
+    /// Whether `FLAG_RBAC_V2` is on. Off in either place is off, because a kill-switch that can be overruled elsewhere
     /// is none. On must be stated.
     pub fn control(self, row: &ControlRow) -> Control {
         let rbac_v2 = match (self.flag_at_start, row.rbac_v2) {
@@ -106,10 +106,10 @@ pub struct AccessResolver {
     posture: Posture,
     ledger: Arc<Ledger>,
     epoch: SharedRead<ControlRow>,
-    /// `None` where nothing is pushed: then every observation is strict.
+    /// `None` if nothing is pushed: then every observation is strict.
     push: Option<Push>,
-    /// By subject alone: an entry that is too old is replaced, and displaces no other one meanwhile. The one that was
-    /// used least recently goes first.
+    /// By subject alone: an outdated entry is replaced, and displaces no other one meanwhile. The least recently used
+    /// one goes first.
     cache: Cache<Subject, Kept>,
     strangers: Strangers,
     flights: Flights,
@@ -119,7 +119,8 @@ pub struct AccessResolver {
     hits: Counter,
 }
 
-/// An answer, the generation of the ledger by which its epoch counts, and the era of the clock by which things had ended.
+/// An answer, the generation of the ledger by which its epoch counts, and the era of the clock by which its grants had
+/// ended.
 #[derive(Clone, Debug)]
 struct Kept {
     access: Arc<Access>,
@@ -130,9 +131,10 @@ struct Kept {
 
 impl Kept {
     fn is_current(&self, terms: Terms, clock: &dyn Clock) -> bool {
-        // A temporary grant may have ended since. No row changed then, so the epoch did not rise: time has to be asked.
-        // And when the clock has gone back, what had ended may last yet. The time first, because it is what finds that out;
-        // where nothing ends, that the process reads the clock every second is enough.
+        // A temporary grant may have ended since. No row changed then, so the epoch did not rise: the time has to be
+        // read. And if the clock has gone back, ended grants may be in force again. The time is read first, because
+        // that detects a clock that went back; if nothing ends, it is enough that the process reads the clock every
+        // second.
         let has_lapsed = self.access.has_lapsed(|| clock.now());
         self.generation == terms.generation
             && self.unheard >= terms.unheard
@@ -180,14 +182,14 @@ impl AccessResolver {
         self.seen.note(row);
     }
 
-    /// The switches as they were last read, and how long ago that was. For reports: no decision may rest on it.
+    /// The switches as they were last read, and the age of that read. For reports: no decision may rest on it.
     pub fn last_seen(&self) -> Option<(Duration, Control)> {
         let (age, row) = self.seen.last()?;
         Some((age, self.posture.control(&row)))
     }
 
-    /// Lets the database push, from the first observation on that asks for it. Until then, and for a gate that never
-    /// asks, there is no lease and no connection of its own.
+    /// Lets the database push, from the first observation that asks for it. Until then, and for a gate that never asks,
+    /// there is no lease and no separate connection.
     pub fn with_push(mut self, terms: PushTerms) -> Self {
         self.push = Some(Push::start(self.store.clone(), self.clock.clone(), self.ledger.clone(), terms));
         self
@@ -197,7 +199,7 @@ impl AccessResolver {
     ///
     /// # Errors
     ///
-    /// The database did not take it; then the lease runs out.
+    /// The database did not accept it; the lease then expires.
     pub async fn leave(&self) -> Result<(), StoreError> {
         match &self.push {
             Some(push) => push.leave().await,
@@ -205,7 +207,7 @@ impl AccessResolver {
         }
     }
 
-    /// The switches and the epoch: read after this call began, or what was pushed while that may be trusted.
+    /// The switches and the epoch: read after this call began, or pushed ones as long as they may be trusted.
     ///
     /// # Errors
     ///
@@ -234,7 +236,7 @@ impl AccessResolver {
         let _turn =
             if self.cache.contains_key(subject) { None } else { self.strangers.turn(subject).await? };
         let _flight = self.flights.of(subject).lock().await;
-        // Loaded by another request meanwhile, perhaps: then it counts if it is what this request needs.
+        // Another request may have loaded it meanwhile: it counts if it is new enough for this request.
         if let Some(access) = self.current(subject, observed, terms).await {
             self.hits.increment(1);
             return Ok(access);
@@ -256,8 +258,8 @@ impl AccessResolver {
         Ok(access)
     }
 
-    /// What an admin is granted for one ticket and one customer, as of `observed` or later. It is never cached: the ticket can
-    /// be closed between two requests.
+    /// The grants of an admin for one ticket and one customer, as of `observed` or later. They are never cached: the
+    /// ticket can be closed between two requests.
     ///
     /// # Errors
     ///
@@ -286,7 +288,7 @@ impl AccessResolver {
         kept.is_current(terms, &*self.clock).then_some(kept.access)
     }
 
-    /// Keeps an answer that was loaded under the subject's flight: no other takes its place meanwhile.
+    /// Stores an answer that was loaded under the subject's flight: no other takes its place meanwhile.
     async fn keep(&self, subject: &Subject, kept: Kept) {
         if kept.access.standing == Standing::Unknown {
             self.cache.invalidate(subject).await;
@@ -297,7 +299,7 @@ impl AccessResolver {
     }
 }
 
-/// Loads at a time for one subject: one. Subjects share a few locks, so that there is nothing to clean up.
+/// At most one load at a time for each subject. Subjects share a few locks, so that there is nothing to clean up.
 struct Flights {
     locks: [Mutex<()>; FLIGHTS],
     hasher: RandomState,
@@ -314,7 +316,7 @@ impl Default for Flights {
 impl Flights {
     fn of(&self, subject: &Subject) -> &Mutex<()> {
         let number = self.hasher.hash_one(subject) % FLIGHTS as u64;
-        // Less than the number of locks, so the first is only there for the compiler.
+        // The number is less than that of the locks, so the first one is only there for the compiler.
         usize::try_from(number).ok().and_then(|number| self.locks.get(number)).unwrap_or(&self.locks[0])
     }
 }

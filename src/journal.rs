@@ -9,9 +9,9 @@
 //!
 //! A denial on a path that no row covers is written once an hour, with the count of its [`repeats`] in a second row.
 //!
-//! What requests report besides, drift and the decision log, is added up in memory ([`tally`]) and written behind the
-//! answers; so are Console's own refusals of what the gate let in ([`refusals`]). The last requests that the firewall
-//! refused are kept in memory alone ([`refused`]).
+//! The other reports of requests, drift and the decision log, are added up in memory ([`tally`]) and written behind the
+//! answers; so are Console's own refusals of requests that the gate let in ([`refusals`]). The last requests that the
+//! firewall refused are kept only in memory ([`refused`]).
 
 mod backlog;
 mod bringing;

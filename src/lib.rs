@@ -1,24 +1,25 @@
 //! console-gate: an authorization gateway in front of Console.
 //!
-//! What decides and what proves is in crates of its own, without I/O: `policy` (who may do what), `ledger` (the audit's
-//! records and their chain), `workbench` (reports), `console_source` (Console's Python). This crate is the gate that runs:
+//! The code that decides and the code that proves are in crates of their own, without I/O: `policy` (who may do what),
+//! `ledger` (the audit's records and their chain), `workbench` (reports), `console_source` (Console's Python). This
+//! crate is the gate that runs:
 //!
 //! - [`edge`]: one request from the socket to Console and back: sockets, TLS, the upstream servers.
 //! - [`ruling`]: the outcome of one request, and the answer to its caller.
 //! - [`freshness`]: what a principal holds, proven current: the cache and its rule.
 //! - [`journal`]: what happened, made durable: denials before they are answered, the rest behind the answers.
 //! - [`activation`]: the running mapping and how it is replaced.
-//! - [`assertion`]: what the gate says to Console about the principal of a request.
+//! - [`assertion`]: the gate's statement to Console about the principal of a request.
 //! - [`admin`]: the admin address: health, readiness, metrics, the API.
-//! - [`facts`]: what reports are made from, read from the store as of one moment.
-//! - [`upkeep`]: what one of all gates does now and then: snapshots, reminders, retention.
+//! - [`facts`]: the facts for reports, read from the store as of one moment.
+//! - [`upkeep`]: periodic work by one of all gates: snapshots, reminders, retention.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`spans`]: traces of requests for a collector of OpenTelemetry.
 //! - [`traffic`]: outcomes of requests, counted by row, for the metrics.
 //! - [`logged`]: the gate's own errors as they leave the log.
-//! - [`outbound`]: what the gate asks of others over HTTP.
+//! - [`outbound`]: the gate's HTTP requests to other services.
 //! - [`settings`]: `gate.toml`; [`server`]: where everything is wired together; [`cli`]: the subcommands.
-//! - [`clock`], [`random`], [`folder_watch`]: time, what is made fresh, and changes of files.
+//! - [`clock`], [`random`], [`folder_watch`]: time, fresh random values, and changes of files.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,7 @@
 //! The gate's own errors as they leave the log: for an error tracker, and for `/errors` at the admin address.
 //!
-//! They name routes, clusters, mappings and requests. Ids of callers, paths and addresses stay in the log and the audit.
+//! They name routes, clusters, mappings and requests. Ids of callers, paths and addresses stay in the log and the
+//! audit.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -14,14 +15,14 @@ use tracing_subscriber::layer::Context;
 
 /// The fields that a report can be searched by.
 const TAGS: [&str; 4] = ["cluster", "direction", "reason", "route"];
-/// What is beside it. Every other field stays in the log.
+/// Further fields of a report. Every other field stays in the log.
 const BESIDE: [&str; 7] = ["diagnostics", "error", "mapping", "request_id", "rows", "running", "spool"];
-/// The characters of one field.
+/// The maximum characters of one field.
 const FIELD: usize = 500;
-/// Errors that are kept. Beyond it, the one that was last seen longest ago is dropped.
+/// Errors to keep. Beyond this number, the least recently seen one is dropped.
 const KEPT: usize = 16;
 
-/// Whether it is an error that the gate logged itself. Libraries log what they received.
+/// Whether it is an error that the gate itself logged. Libraries log the data that they received.
 pub fn is_own_error(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     *metadata.level() == Level::ERROR && (target == "console_gate" || target.starts_with("console_gate::"))
@@ -66,11 +67,11 @@ impl Visit for Fields {
     }
 }
 
-/// An error that the gate logged, with how often.
+/// An error that the gate logged, with its count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LoggedError {
     pub message: String,
-    /// What the message is about, as it was the last time.
+    /// The fields of its last occurrence.
     pub fields: BTreeMap<&'static str, String>,
     pub count: u64,
     pub first_at: DateTime<Utc>,

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
 }
 
 /// The futures of a debug build are several times as large as those of an optimised one, and pingora's threads have the
-/// usual stack of 2 MiB, which a variable alone can change.
+/// usual stack of 2 MiB, which only a variable can change.
 #[cfg(debug_assertions)]
 mod large_stacks {
     use std::os::unix::process::CommandExt as _;
@@ -23,7 +23,7 @@ mod large_stacks {
     const VARIABLE: &str = "RUST_MIN_STACK";
     const BYTES: &str = "8388608";
 
-    /// Replaces this process by itself with the variable, unless it is set.
+    /// Replaces this process with itself and the variable, unless it is set.
     pub(super) fn ensure() {
         if std::env::var_os(VARIABLE).is_some() {
             return;

@@ -28,13 +28,13 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-/// Why there is no answer. None of these holds a header or a body.
+/// Why there is no answer. No variant contains a header or a body.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
     /// Not an absolute `http` or `https` address without a user.
     #[error("`{0}` is not an http or https address without a user name")]
     Url(String),
-    /// A header's value that HTTP does not allow, such as a token with a line break.
+    /// A header value that HTTP does not allow, such as a token with a line break.
     #[error("the value of header `{0}` is not allowed in HTTP")]
     Header(String),
     /// TLS cannot be set up.
@@ -43,10 +43,10 @@ pub enum OutboundError {
     /// The connection was refused, or its handshake.
     #[error("cannot connect: {0}")]
     Connect(#[from] std::io::Error),
-    /// The connection broke, or what came is not HTTP.
+    /// The connection broke, or the received bytes are not HTTP.
     #[error("the answer cannot be read: {0}")]
     Answer(#[from] hyper::Error),
-    /// The answer was cut off, or is not what its head announced.
+    /// The answer was cut off, or does not match its head.
     #[error("the answer's body cannot be read: {0}")]
     Body(String),
     /// The answer is larger than the limit.
@@ -68,7 +68,7 @@ pub struct Url {
     path: String,
 }
 
-/// What is sent.
+/// A request.
 #[derive(Clone, Copy, Debug)]
 pub enum Request<'a> {
     Get,
@@ -76,21 +76,21 @@ pub enum Request<'a> {
     Post {
         body: &'a [u8],
     },
-    /// Any other, with a body of the given type.
+    /// Any other method, with a body of the given type.
     Any {
         method: &'a str,
         body: Option<(&'a str, &'a [u8])>,
     },
 }
 
-/// What came back. The body may hold a key, so it is zeroed when it is dropped.
+/// The answer. The body may contain a key, so it is zeroed when it is dropped.
 pub struct Reply {
     pub status: u16,
     pub fields: http::HeaderMap,
     pub body: Zeroizing<Vec<u8>>,
 }
 
-/// Asks other services.
+/// Sends requests to other services.
 #[derive(Clone)]
 pub struct Outbound {
     tls: Arc<ClientConfig>,
@@ -129,13 +129,13 @@ impl Url {
         Url { path: format!("{}/{path}", self.path.trim_end_matches('/')), ..self.clone() }
     }
 
-    /// The same server, asked for a target: a path as it is sent, with its query.
+    /// The same server with another target: a path as it is sent, with its query.
     #[must_use]
     pub fn at(&self, target: &str) -> Url {
         Url { path: target.to_owned(), ..self.clone() }
     }
 
-    /// Whether it names more than the server.
+    /// Whether the address names more than the server.
     pub fn has_path(&self) -> bool {
         self.path != "/"
     }
@@ -167,7 +167,7 @@ impl Outbound {
         for root in roots {
             trusted.add(root)?;
         }
-        // The provider is named, not taken from the process: nothing else may choose the ciphers.
+        // The provider is named rather than taken from the process, so that nothing else can choose the ciphers.
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(trusted)
@@ -175,11 +175,11 @@ impl Outbound {
         Ok(Outbound { tls: Arc::new(config), timeout, answer_bytes })
     }
 
-    /// Asks once.
+    /// Sends a request once.
     ///
     /// # Errors
     ///
-    /// There is no whole answer within the time and the size. An answer of any status is an answer.
+    /// There is no complete answer within the time and the size. An answer of any status counts.
     pub async fn send(
         &self,
         url: &Url,
@@ -212,7 +212,7 @@ impl Outbound {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // Driven beside the exchange and dropped with it: nothing outlives the timeout.
+        // Driven together with the exchange and dropped with it: nothing outlives the timeout.
         let answer = async {
             let response = sender.send_request(request).await?;
             let status = response.status().as_u16();
@@ -228,18 +228,18 @@ impl Outbound {
         tokio::select! {
             biased;
             answer = &mut answer => answer,
-            // The connection may end before the answer has been looked at; then the answer is ready all the same.
+            // The connection may end before the answer has been read; the answer is then ready nevertheless.
             _ = connection => answer.await,
         }
     }
 }
 
-/// A subject without what would begin another field.
+/// A subject without characters that would begin another field.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// The pause that an answer asks for in seconds (RFC 9110, 10.2.3); a minute where it does not say.
+/// The pause in seconds that an answer asks for (RFC 9110, 10.2.3); a minute if it names none.
 fn retry_after(fields: &http::HeaderMap) -> Duration {
     let asked =
         fields.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());

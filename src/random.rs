@@ -1,4 +1,4 @@
-//! What is made fresh: request ids and machine tokens.
+//! Fresh random values: request ids and machine tokens.
 
 use policy::identity::machine_token::{RANDOM_BYTES, of_random};
 use policy::ids::RequestId;

@@ -5,10 +5,10 @@
 //!    -> queue (bounded) -> batch -> OTLP over HTTP -> collector
 //! ```
 //!
-//! A request that is not traced carries no trace and reads no clock for it. One that is adds to its own list, and gives the
-//! list to a queue when it has ended; where the queue is full, the list is dropped and counted, so that a collector that is
-//! slow or gone costs no request anything. Spans have neither queries nor paths nor who asked: routes, outcomes and the
-//! request id, under which the log and the audit have the rest.
+//! An untraced request carries no trace and reads no clock for it. A traced request adds to its own list, and hands the
+//! list to a queue when it has ended; if the queue is full, the list is dropped and counted, so that a slow or missing
+//! collector costs no request anything. Spans contain neither queries nor paths nor callers: only routes, outcomes and
+//! the request id, under which the log and the audit have the rest.
 
 mod exporter;
 mod wire;
@@ -26,7 +26,7 @@ pub use exporter::{Collector, Exporting};
 /// Requests whose spans wait for the collector.
 const QUEUE: usize = 2_048;
 
-/// What an attribute says.
+/// The value of an attribute.
 #[derive(Clone, Debug)]
 pub enum Value {
     Word(&'static str),
@@ -42,16 +42,16 @@ pub type Attribute = (&'static str, Value);
 pub struct Tracer {
     /// A request is traced if the lower half of its trace's id is below this.
     below: u128,
-    /// Whether the proxies in front are one's own, so that their word counts.
+    /// Whether the proxies in front are the operator's own, so that their decision counts.
     follows: bool,
     queue: mpsc::Sender<Message>,
     dropped: Counter,
 }
 
-/// What the exporting task gets.
+/// The messages to the exporting task.
 enum Message {
     Done(Box<Done>),
-    /// Everything so far is to be sent.
+    /// Send everything so far.
     Finish(oneshot::Sender<()>),
 }
 
@@ -92,7 +92,7 @@ struct Done {
     parts: Vec<Part>,
 }
 
-/// When the head of a request came and was judged.
+/// When the head of a request arrived and was judged.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadTimes {
     pub first_byte: Instant,
@@ -100,7 +100,7 @@ pub struct HeadTimes {
     pub judged: Instant,
 }
 
-/// A part of a request that ends with this value.
+/// A part of a request that ends when this value is dropped.
 pub struct Span<'t> {
     of: Option<(&'t Trace, Instant)>,
     name: &'static str,
@@ -119,7 +119,7 @@ pub fn span<'t>(trace: Option<&'t Trace>, name: &'static str) -> Span<'t> {
     Span { of: trace.map(|trace| (trace, Instant::now())), name }
 }
 
-/// The call of a server, which continues the trace.
+/// A call to a server, which continues the trace.
 pub struct Call<'t> {
     trace: &'t Trace,
     id: [u8; 8],
@@ -127,8 +127,8 @@ pub struct Call<'t> {
 }
 
 impl Tracer {
-    /// A tracer that gives its traces to `exporting`, which has to be run. Where `follows`, a `traceparent` says whether a
-    /// request is traced and by what id; else it is as anybody's.
+    /// A tracer that hands its traces to `exporting`, which has to be run. If `follows`, a `traceparent` determines
+    /// whether a request is traced and by what id; otherwise it is ignored, as from any caller.
     pub fn new(sample_ratio: f64, follows: bool) -> (Tracer, Exporting) {
         let (queue, queued) = mpsc::channel(QUEUE);
         let dropped = counter!("gate_traces_dropped_total", "reason" => "queue");
@@ -148,7 +148,7 @@ impl Tracer {
                 if u128::from(low) >= self.below {
                     return None;
                 }
-                // All zeros are no id; nobody sees the difference.
+                // All zeros are not a valid id, and one for zero makes no difference.
                 (u128::from(high) << 64 | u128::from(low)).max(1).to_be_bytes()
             }
         };
@@ -203,7 +203,7 @@ impl Trace {
         });
     }
 
-    /// Adds how the head came.
+    /// Adds the times of the head.
     pub fn head(&self, times: &HeadTimes) {
         self.add("front", times.first_byte, times.read);
         self.add("firewall", times.read, times.judged);
@@ -226,12 +226,12 @@ impl Trace {
 }
 
 impl Call<'_> {
-    /// What the server gets as `traceparent` (W3C Trace Context).
+    /// The server's `traceparent` (W3C Trace Context).
     pub fn traceparent(&self) -> String {
         format!("00-{}-{}-01", hex::lower(self.trace.id), hex::lower(self.id))
     }
 
-    /// Ends it.
+    /// Ends the call.
     pub fn end(self, attributes: Vec<Attribute>, failed: bool) {
         let Call { trace, id, begun } = self;
         let ended = Instant::now();
@@ -239,7 +239,7 @@ impl Call<'_> {
     }
 }
 
-/// Who asks, of a request that continues a trace.
+/// The caller's span, if a request continues a trace.
 struct Parent {
     trace: [u8; 16],
     span: [u8; 8],
@@ -247,7 +247,7 @@ struct Parent {
 }
 
 impl Parent {
-    /// Reads `00-<trace id>-<span id>-<flags>`; of a later version, what version 00 has of it.
+    /// Reads `00-<trace id>-<span id>-<flags>`; of a later version, the fields of version 00.
     fn parse(value: &[u8]) -> Option<Parent> {
         let text = std::str::from_utf8(value).ok()?;
         let mut parts = text.splitn(5, '-');
@@ -259,7 +259,7 @@ impl Parent {
     }
 }
 
-/// So many bytes in hexadecimal, in small letters.
+/// This many bytes in lowercase hexadecimal.
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     let is_small = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if text.len() != 2 * N || !text.bytes().all(is_small) {
@@ -272,7 +272,7 @@ fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// The share of all numbers of 64 bits that a ratio is.
+/// The share of all numbers of 64 bits for a ratio.
 fn share(ratio: f64) -> u128 {
     const ALL: f64 = 18_446_744_073_709_551_616.0;
     // From 0 to 2^64, both included.

@@ -16,13 +16,13 @@ const AGAIN: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 ///
-/// It cannot be read; it is a pipe into which nothing writes; or it is not UTF-8, and the line is named.
+/// It cannot be read; it is a pipe that nothing writes to; or it is not UTF-8, and the error names the line.
 pub fn read(path: &Path) -> io::Result<String> {
     read_within(path, PIPE)
 }
 
 fn read_within(path: &Path, silence: Duration) -> io::Result<String> {
-    // Opening a pipe would wait for a writer, who may never come.
+    // Opening a pipe would wait for a writer, which may never come.
     let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let bytes = match file.metadata()?.file_type().is_fifo() {
         true => read_pipe(file, silence)?,
@@ -41,7 +41,7 @@ fn read_within(path: &Path, silence: Duration) -> io::Result<String> {
     })
 }
 
-/// All that comes through a pipe. Before its first byte, its end may be a writer who is yet to come.
+/// Everything that comes through a pipe. Before the first byte, an end may mean that the writer is yet to come.
 fn read_pipe(mut pipe: File, silence: Duration) -> io::Result<Vec<u8>> {
     let (began, mut bytes, mut part) = (Instant::now(), Vec::new(), [0; 8_192]);
     loop {

@@ -25,7 +25,7 @@ use store::{SharedStore, StoreError};
 use crate::outbound::freescout::{Conversation, FreeScout, FreeScoutError, TicketState};
 use crate::ruling::tickets::{TicketDesk, TicketUnknown};
 
-/// Who ends grants whose ticket is not open, and those whose time is over, as the audit has it.
+/// The actors, in the audit, that end grants whose ticket is not open, and expired grants.
 const BY_FREESCOUT: &str = "freescout";
 const BY_GATE: &str = "gate";
 
@@ -48,11 +48,12 @@ impl From<StoreError> for TicketError {
     }
 }
 
-/// Gives a role for a ticket, if FreeScout says that the ticket is open.
+/// Grants a role for a ticket, if FreeScout reports the ticket as open.
 ///
 /// # Errors
 ///
-/// It is not open, or nobody can say so; or there is no such role or admin. Nothing was granted then.
+/// The ticket is not open, or its state is unknown; or there is no such role or admin. In each case nothing was
+/// granted.
 pub async fn grant(
     store: &SharedStore,
     notary: &Notary,
@@ -67,11 +68,11 @@ pub async fn grant(
     Ok(grants::change_with(store, notary, &wanted, terms, by, further).await?)
 }
 
-/// Checks that FreeScout says that a ticket is open, as one has to be for which something is granted.
+/// Checks that FreeScout reports a ticket as open, as any grant for a ticket requires.
 ///
 /// # Errors
 ///
-/// It is not open, or nobody can say so.
+/// The ticket is not open, or its state is unknown.
 pub async fn must_be_open(freescout: &FreeScout, ticket: &str) -> Result<(), TicketError> {
     let ticket = ticket_id(ticket).ok_or_else(|| TicketError::NoTicket(ticket.escape_debug().to_string()))?;
     match freescout.ticket(&ticket).await? {
@@ -80,11 +81,11 @@ pub async fn must_be_open(freescout: &FreeScout, ticket: &str) -> Result<(), Tic
     }
 }
 
-/// Ends grants for tickets; those that have ended already stay as they are. Returns what was done.
+/// Ends grants for tickets; those that have already ended stay as they are. Returns the changes.
 ///
 /// # Errors
 ///
-/// The database did not do it. Nothing was ended then.
+/// The database did not do it, and nothing was ended.
 pub async fn end(
     store: &SharedStore,
     notary: &Notary,
@@ -94,24 +95,24 @@ pub async fn end(
 ) -> Result<(State, Plan), TicketError> {
     let wanted: Vec<RbacChange> =
         grants.iter().map(|grant| RbacChange::EndTicketGrant { grant: grant.into(), reason }).collect();
-    // Whoever is gone can still lose a grant.
+    // A grant of a deleted admin can still be ended.
     let terms = Terms { admins: AdminTable::Gate, unknown_admins: true };
     let further = |plan: &Plan| customers_events(notary, plan, by, kind, None);
     Ok(grants::change_with(store, notary, &wanted, terms, by, further).await?)
 }
 
-/// What a look at all tickets came to.
+/// The result of a look at all tickets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Reconciled {
     /// Tickets with grants.
     pub tickets: usize,
     /// Grants that were ended: their tickets are not open, or their time is over.
     pub ended: usize,
-    /// Tickets of which FreeScout did not say whether they are open.
+    /// Tickets that are not known to be open or ended.
     pub unknown: usize,
 }
 
-/// Keeps grants as their tickets are.
+/// Keeps grants in step with their tickets.
 pub struct Tickets {
     store: SharedStore,
     notary: Notary,
@@ -135,13 +136,13 @@ impl Tickets {
         &self.store
     }
 
-    /// The time now.
+    /// The present time.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
-    /// Ends the grants for a ticket that is not open any more, and returns how many; with `until`, only those that were given
-    /// by then.
+    /// Ends the grants for a ticket that is no longer open, and returns their number; with `until`, only grants from
+    /// before that time.
     async fn end_for(
         &self,
         ticket: &str,
@@ -169,11 +170,11 @@ impl Tickets {
         Ok(ended)
     }
 
-    /// Looks at every ticket with grants, and ends those that are over.
+    /// Looks at every ticket with grants, and ends the grants that are over.
     ///
     /// # Errors
     ///
-    /// The database did not answer. What had been ended by then stays ended.
+    /// The database did not answer. Grants that were already ended stay ended.
     pub async fn reconcile(&self) -> Result<Reconciled, TicketError> {
         let now = self.clock.now();
         let (expired, live): (Vec<_>, Vec<_>) =
@@ -186,7 +187,7 @@ impl Tickets {
         }
         found.tickets = tickets.len();
         for (ticket, grants) in tickets {
-            // What is no number, as somebody wrote it by hand, no request can name.
+            // No request can name a ticket that is not a number, such as one entered by hand.
             let Some(id) = ticket_id(&ticket) else {
                 found.unknown += 1;
                 continue;
@@ -206,13 +207,13 @@ impl Tickets {
         Ok(found)
     }
 
-    /// Takes note of what a webhook says of a conversation, and returns how many grants that ended. It ends what was given
-    /// until then; what is left counts only if FreeScout says that the ticket is open now, so an old message ends nothing that
-    /// was given after it.
+    /// Handles a webhook's report on a conversation, and returns how many grants that ended. It ends the grants that
+    /// were given by then. The others count only if FreeScout reports the ticket as open now, so an old message ends no
+    /// grant that was given after it.
     ///
     /// # Errors
     ///
-    /// The database or FreeScout did not answer: the message should come again.
+    /// The database or FreeScout did not answer: the message should be sent again.
     pub async fn heard(&self, conversation: &Conversation, is_gone: bool) -> Result<usize, TicketError> {
         let ticket = conversation.id.to_string();
         let (state, at) = (conversation.state(self.freescout.mailboxes()), conversation.changed_at());
@@ -237,7 +238,7 @@ impl TicketDesk for Tickets {
             Ok(TicketState::Open) => Ok(true),
             Ok(TicketState::Ended(fate)) => {
                 if let Err(error) = self.end_for(ticket, fate.in_words(), None).await {
-                    // The request is refused all the same, and the next look at all tickets ends them.
+                    // The request is refused nevertheless, and the next look at all tickets ends them.
                     tracing::error!(%error, ticket, "the grants for a ticket that is not open could not be ended");
                 }
                 Ok(false)
@@ -247,7 +248,8 @@ impl TicketDesk for Tickets {
     }
 }
 
-/// Looks at all tickets every `period`, once across all gates, for as long as the task runs; at once where that is overdue.
+/// Looks at all tickets every `period`, once across all gates, for as long as the task runs; immediately if a look is
+/// overdue.
 pub async fn follow(tickets: std::sync::Arc<Tickets>, gate: String, period: Duration) {
     let work = TimedWork { name: "tickets", period, lease: Duration::from_secs(60).max(period) };
     let look = Duration::from_secs(5).min(period / 2);
@@ -259,7 +261,7 @@ pub async fn follow(tickets: std::sync::Arc<Tickets>, gate: String, period: Dura
     }
 }
 
-/// Looks at all tickets if that is due; `None` if it is not, or another gate does it.
+/// Looks at all tickets if that is due; `None` if it is not, or if another gate does it.
 ///
 /// # Errors
 ///
@@ -273,7 +275,7 @@ pub async fn look_when_due(
         return Ok(None);
     }
     let found = tickets.reconcile().await;
-    // Failed or not: the next one is due after the period, and not at once.
+    // Failed or not: the next look is due after the period, and not immediately.
     tickets.store.has_done(work, gate, tickets.clock.now()).await?;
     let found = found?;
     if found.ended > 0 {

@@ -1,8 +1,8 @@
 //! Outcomes of requests, by the rows of the running mapping: counted in memory, and shown by `/metrics`.
 //!
-//! Each row has one set of counters, made when its first request ends: most of 100,000 rows never have one, and counters of
-//! all would take 20 MB. The labels are names of rows and clusters, and never anything that a client sends: there are at
-//! most as many series as rows times outcomes. Rows that a mapping no longer has end with it.
+//! Each row has one set of counters, made when its first request ends: most of 100,000 rows never have one, and
+//! counters for all would take 20 MB. The labels are names of rows and clusters, and never values from a client: there
+//! are at most as many series as rows times outcomes. The counters of a row end with the last mapping that has the row.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,14 +59,14 @@ pub struct Traffic {
 struct Routes {
     mapping: MappingSha256,
     rows: HashMap<Arc<str>, Arc<Row>>,
-    /// Of requests that no row covers.
+    /// For requests that no row covers.
     none: Arc<Row>,
 }
 
 /// The counters of one row.
 pub struct Row {
     pub route: Arc<str>,
-    /// Empty for a row that is in none.
+    /// Empty for a row without a cluster.
     pub cluster: Arc<str>,
     counts: OnceLock<Box<Counts>>,
 }
@@ -94,17 +94,17 @@ impl Traffic {
         Traffic { mappings, routes, in_flight: AtomicU64::new(0), connections: AtomicU64::new(0) }
     }
 
-    /// A request begins.
+    /// Counts a request that begins.
     pub fn request(&self) -> Counted<'_> {
         counted(&self.in_flight)
     }
 
-    /// A connection is accepted.
+    /// Counts an accepted connection.
     pub fn connection(&self) -> Counted<'_> {
         counted(&self.connections)
     }
 
-    /// A request has ended. One whose row went with an older mapping is not counted by its row.
+    /// Counts a request that has ended. If its row went with an older mapping, it is not counted by its row.
     pub fn ended(&self, ended: &Ended<'_>) {
         let routes = self.routes.load();
         if let Some(row) = routes.row(ended.route) {
@@ -137,7 +137,7 @@ impl Traffic {
         rows
     }
 
-    /// The counters of the running mapping; made anew after a reload, with those of the rows that it kept.
+    /// The counters of the running mapping. After a reload they are new, with the counters of the rows that stayed.
     fn current(&self) -> Arc<Routes> {
         let running = self.mappings.running();
         let routes = self.routes.load_full();
@@ -145,7 +145,7 @@ impl Traffic {
             return routes;
         }
         let next = Arc::new(Routes::of(&running, Some(&routes)));
-        // Of two that do this at once, one wins, and both go on with its counters.
+        // If two do this at once, one wins, and both continue with its counters.
         let before = self.routes.compare_and_swap(&routes, next);
         drop(before);
         self.routes.load_full()
@@ -202,17 +202,17 @@ impl Row {
         counts.upstream_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// How many requests ended how, where there were any.
+    /// The number of requests by outcome, without outcomes that did not occur.
     pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.counts().flat_map(|counts| seen(&OUTCOMES, &counts.outcomes))
     }
 
-    /// The upstream's answers by their class, where there were any.
+    /// The upstream's answers by class, without classes that did not occur.
     pub fn answers(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.counts().flat_map(|counts| seen(&CLASSES, &counts.answers))
     }
 
-    /// How long the upstream took for them.
+    /// How long the upstream took for these answers.
     pub fn upstream_seconds(&self) -> f64 {
         let nanos = self.counts().map(|counts| counts.upstream_nanos.load(Ordering::Relaxed)).sum();
         Duration::from_nanos(nanos).as_secs_f64()

@@ -1,12 +1,13 @@
-//! Work that keeps things in order by itself: done when it is due, by one of all gates, and at once after a start that missed
+//! Maintenance that runs automatically: when it is due, at one of all gates, and immediately after a start that missed
 //! it (`gate_timed_work`).
 //!
-//! - [`glass_roles`]: what a break-glass session would open is compared with the night before.
-//! - [`reminders`]: the holder of a grant hears that it ends soon.
+//! - [`glass_roles`]: the access that a break-glass session would open is compared with the night before.
+//! - [`reminders`]: the holder of a grant is told that it ends soon.
 //! - [`retention`]: records past their period are deleted.
-//! - [`reviews`]: reviews of access open, and what nobody decides in time is decided.
+//! - [`reviews`]: reviews of access open, and overdue items are decided.
 //!
-//! A row with a lease, not an advisory lock: a lock does not tell when the work was done last, and SQLite has none.
+//! It uses a row with a lease, not an advisory lock: a lock does not record when the work was last done, and SQLite has
+//! none.
 
 pub mod glass_roles;
 pub mod reminders;
@@ -23,10 +24,10 @@ use store::jobs::TimedWork;
 use store::{SharedStore, StoreError};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often a gate looks whether something is due.
+/// How often a gate checks whether something is due.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// What is compared with the night before.
+/// The comparison of the break-glass roles with the night before.
 pub const GLASS_ROLES: TimedWork =
     TimedWork { name: "break-glass-roles", period: DAY, lease: Duration::from_secs(60) };
 pub const REMINDERS: TimedWork = TimedWork {
@@ -43,7 +44,7 @@ pub const REVIEWS: TimedWork = TimedWork {
     lease: Duration::from_secs(10 * 60),
 };
 
-/// What the work needs.
+/// The resources for the work.
 #[derive(Clone)]
 pub struct Upkeep {
     pub store: SharedStore,
@@ -59,7 +60,7 @@ pub struct Upkeep {
     pub reviews: reviews::ReviewRules,
 }
 
-/// Does what is due, for as long as the task runs.
+/// Does the work that is due, for as long as the task runs.
 pub async fn follow(upkeep: Upkeep) {
     loop {
         for (what, outcome) in [
@@ -79,8 +80,8 @@ pub async fn follow(upkeep: Upkeep) {
 }
 
 impl Upkeep {
-    /// Compares the roles of break-glass with the last snapshot if that is due, closes windows that are over, and sends alerts
-    /// of what has changed outside of them.
+    /// Compares the roles of break-glass with the last snapshot if that is due, closes windows whose time has passed,
+    /// and sends alerts about changes outside of them.
     ///
     /// # Errors
     ///
@@ -110,7 +111,7 @@ impl Upkeep {
         reminded.map(drop)
     }
 
-    /// Deletes what is past its period, if that is due.
+    /// Deletes records past their period, if that is due.
     ///
     /// # Errors
     ///
@@ -125,7 +126,7 @@ impl Upkeep {
         done
     }
 
-    /// Opens the review that is due, and decides what nobody has decided in time.
+    /// Opens the review that is due, and decides overdue items.
     ///
     /// # Errors
     ///
@@ -144,7 +145,7 @@ impl Upkeep {
         self.store.take_on(work, &self.gate, self.clock.now()).await
     }
 
-    /// Failed or not: the next one is due after the period, and not at once.
+    /// Failed or not: the next run is due after the period, and not immediately.
     async fn ends(&self, work: TimedWork) -> Result<(), StoreError> {
         self.store.has_done(work, &self.gate, self.clock.now()).await
     }

@@ -13,12 +13,12 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     }
 });
 
-/// The commit, where the build was told it (`make release`).
+/// The commit, if the build was given it (`make release`).
 pub fn commit() -> &'static str {
     option_env!("CONSOLE_GATE_COMMIT").unwrap_or("unknown")
 }
 
-/// The version, and where the build was told (`make release`) the commit and its date.
+/// The version and, if the build was given them (`make release`), the commit and its date.
 pub fn version() -> &'static str {
     &VERSION
 }

@@ -1,8 +1,8 @@
-//! Waiting until every gate of a database has acted on a rollback or a release, and naming those that do not follow.
+//! Waits until every gate of a database has acted on a rollback or a release, and names those that do not follow.
 //!
-//! Every gate that runs [reports](super::presence) what it runs and which order it has acted on. A gate that has acted and
-//! runs something else reports why. One that stays silent for its lease has stopped, or does not reach the database; it
-//! is waited for no longer than that.
+//! Every running gate [reports](super::presence) its mapping and the order that it has acted on. A gate that has acted
+//! and runs something else reports why. A gate that stays silent for its lease has stopped, or does not reach the
+//! database, and is not waited for any longer.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use super::presence::Others;
 /// Between two looks at the reports.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What every gate is to do.
+/// The order for every gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goal {
-    /// The order that it is to act on.
+    /// The order to act on.
     pub pin: PinId,
-    /// What it is to run then; `None`: its own file.
+    /// The mapping to run then; `None`: the gate's own file.
     pub mapping: Option<MappingSha256>,
 }
 
-/// What the gates did.
+/// The outcome of an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
     /// The gates that follow, by name.
@@ -38,7 +38,7 @@ pub struct Agreement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
     pub name: String,
-    /// What it runs, as it reported last.
+    /// Its mapping, as it last reported.
     pub runs: MappingSha256,
     pub why: Why,
 }
@@ -46,17 +46,17 @@ pub struct Stray {
 /// Why a gate does not follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// What it was to run was refused.
+    /// It refused the mapping that it was to run.
     Refused(String),
     /// Its file is newer than the rollback.
     NewerFile,
-    /// It has not reported for so long.
+    /// It has not reported for this long.
     Silent(Duration),
-    /// It reports, and has not acted on the order in this time.
+    /// It reports, but has not acted on the order in this time.
     Late(Duration),
 }
 
-/// Waits, `limit` at most, until no gate is left that may still act.
+/// Waits, `limit` at most, until no gate remains that may still act.
 ///
 /// # Errors
 ///
@@ -89,7 +89,7 @@ pub async fn wait(store: &Store, goal: &Goal, limit: Duration) -> Result<Agreeme
             agreement.strays.push(Stray { name: gate.name, runs: gate.runs.mapping, why });
         }
         if !is_open || is_over {
-            // So that the next command need not wait for gates that have ended. A gate that has reported since is kept.
+            // The next command then need not wait for gates that have ended. A gate that has reported since is kept.
             store.forget_silent(&forgotten).await?;
             return Ok(agreement);
         }

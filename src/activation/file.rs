@@ -1,4 +1,4 @@
-//! Looking at the mapping file.
+//! Looks at the mapping file.
 
 use std::fs::Metadata;
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 const READ_TIME: Duration = Duration::from_secs(5);
 
-/// What a look saw.
+/// The result of a look.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     /// The text, or why there is none.
@@ -22,15 +22,15 @@ pub(super) struct Seen {
     pub(super) stamp: Stamp,
 }
 
-/// What two looks are compared by. Not by the text alone, because a writer that starts again writes the same text.
+/// The basis for comparing two looks. The text alone is not enough: a writer that starts again writes the same text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) content: Result<MappingSha256, String>,
     identity: Option<Identity>,
 }
 
-/// Which file it is, and when it was written last. The time is that of the inode: it cannot be set back, as `cp -p` and
-/// `touch` do with the other one.
+/// The identity of the file, and when it was last written. It is the inode's time of change, which cannot be set back,
+/// as `cp -p` and `touch` do with the time of modification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -52,11 +52,11 @@ impl Identity {
 
 type Reading = (Option<Identity>, std::io::Result<String>);
 
-/// Reads one file, on a thread of its own: a share that hangs must not hang the decisions of the running mapping.
+/// Reads one file, on a thread of its own: a share that hangs must not block the decisions of the running mapping.
 #[derive(Debug)]
 pub(super) struct FileReader {
     path: PathBuf,
-    /// A read that has not come back. Another one beside it would hang too, and threads are not without end.
+    /// A read that has not returned. Another one would hang too, and the number of threads is limited.
     stuck: Option<JoinHandle<Reading>>,
 }
 
@@ -100,7 +100,7 @@ fn read(path: &Path) -> Reading {
     (Some(Identity::of(&kind)), text)
 }
 
-/// Refuses a text with U+0000: Postgres stores none, so neither the mapping nor its refusal could be recorded.
+/// Refuses a text with U+0000: Postgres cannot store it, so neither the mapping nor its refusal could be recorded.
 fn without_nul(text: String) -> std::io::Result<String> {
     let Some(place) = text.find('\0') else { return Ok(text) };
     let line = text[..place].matches('\n').count() + 1;

@@ -19,16 +19,16 @@ const BEAT: Duration = Duration::from_secs(2);
 /// Five intervals: a database that stalls for a moment makes no gate look dead.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// This gate among those that run.
+/// This gate among the running gates.
 pub(super) struct Presence {
     store: SharedStore,
     clock: SharedClock,
     name: String,
     instance: InstanceId,
-    /// What was reported last, and when.
+    /// The last report, and its time.
     reported: Option<(Runs, Instant)>,
     others: Others,
-    /// Whether the last report failed: logged once.
+    /// Whether the last report failed: this is logged once.
     is_failing: bool,
 }
 
@@ -96,7 +96,7 @@ impl Presence {
     }
 }
 
-/// Gates whose reports are watched, and since when each is the same.
+/// Gates whose reports are watched, and since when each is unchanged.
 #[derive(Debug, Default)]
 pub(super) struct Others {
     seen: HashMap<InstanceId, (i64, Instant)>,

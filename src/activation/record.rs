@@ -13,7 +13,7 @@ use policy::mapping::order::Untimely;
 use store::mappings::Activation;
 use store::{SharedStore, StoreError};
 
-/// Why something is activated.
+/// The cause of an activation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trigger {
     /// The gate starts.
@@ -26,7 +26,7 @@ pub(super) enum Trigger {
     Rollback { by: String },
     /// An operator released the rollback: the files decide again.
     Release { by: String },
-    /// The gate starts, and its file cannot be used: what was activated last.
+    /// The gate starts with an unusable file: the mapping that was activated last runs.
     Fallback,
 }
 
@@ -43,8 +43,8 @@ impl Trigger {
         }
     }
 
-    /// For the history: the actor, as far as it is known. Of a file that is its owner, who put it there in most places; a
-    /// gate does not learn who wrote into it, nor who sent a signal.
+    /// For the history: the actor, as far as it is known. For a file that is its owner, who put it there in most
+    /// places; a gate learns neither who wrote to it nor who sent a signal.
     fn in_words(&self, file: &Path) -> String {
         let word = self.word();
         match self {
@@ -58,17 +58,17 @@ impl Trigger {
     }
 }
 
-/// The user whose file it is, by name where the system has one.
+/// The owner of the file, by name if the system has one.
 fn owner(file: &Path) -> Option<String> {
     let id = std::fs::metadata(file).ok()?.uid();
     let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(id)).ok().flatten();
     Some(user.map_or_else(|| format!("user {id}"), |user| user.name))
 }
 
-/// What was refused.
+/// A refused mapping.
 pub(super) struct Refused<'r> {
     pub(super) sha256: MappingSha256,
-    /// Empty where there is no text.
+    /// Empty if there is no text.
     pub(super) text: &'r str,
     pub(super) why: &'r str,
     pub(super) trigger: &'r Trigger,
@@ -89,8 +89,8 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Records that `mapping` is activated, and which clusters it flips before their time by override. It may run only
-    /// after that.
+    /// Records that `mapping` is activated, and which clusters it flips before their time by override. The mapping may
+    /// run only after that.
     pub(super) async fn activated(
         &self,
         mapping: &Mapping,
@@ -159,7 +159,7 @@ pub(super) fn show(mapping: &Mapping, is_first: bool) {
     if !is_first {
         counter!("gate_mapping_reloads_total", "outcome" => "activated").increment(1);
     }
-    // With its cohort: `S1=v2 for ops-admins, shadow for the rest` is not `S1=v2`.
+    // With the cohort: `S1=v2 for ops-admins, shadow for the rest` is not `S1=v2`.
     let modes = mapping.clusters().iter().map(|(name, rollout)| format!("{name}={rollout}"));
     let clusters = modes.collect::<Vec<_>>().join("; ");
     tracing::info!(sha256 = %mapping.sha256(), rows = mapping.rows().len(), %clusters, "mapping activated");

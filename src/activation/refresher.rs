@@ -22,19 +22,19 @@ use super::{ActivationError, Ask, MappingHolder, MappingProblem, MappingProblemK
 use crate::facts::rolled_back::against;
 use crate::facts::untimely;
 
-/// How often the pin and the file are looked at, even if the kernel reports no change.
+/// The interval between looks at the pin and the file, even if the kernel reports no change.
 pub(super) const POLL: Duration = Duration::from_millis(500);
 /// A file that has not settled after this time is reported.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most characters of a reported problem: `rollback` prints it.
 const MOST_PROBLEM: usize = 2_000;
-/// Before the problem of a gate that started with a file that it could not use.
+/// Precedes the problem of a gate that started with an unusable file.
 const FALLBACK: &str = "started with the mapping that was activated last, because its file cannot be used: ";
 
 /// Looks at the file and at the rollback in force, and replaces the running mapping.
 ///
-/// A rollback holds this gate from when the gate meets it until the gate's own file settles as one that the rollback does
-/// not replace, and that is sound. A file that is torn, gone or broken changes nothing, here as elsewhere.
+/// A rollback holds this gate from the moment the gate sees it until the gate's own file settles as a valid one that
+/// the rollback does not replace. A torn, missing or broken file changes nothing, here as elsewhere.
 pub struct Refresher {
     pub(super) holder: Arc<MappingHolder>,
     pub(super) asked: mpsc::Receiver<Ask>,
@@ -42,21 +42,21 @@ pub struct Refresher {
     pub(super) settling: Settling<Stamp>,
     pub(super) recorder: Recorder,
     pub(super) presence: Presence,
-    /// The last order that was acted on.
+    /// The last order that this gate acted on.
     pub(super) pin: Pin,
-    /// Whether a rollback decides here, and not the file.
+    /// Whether a rollback decides here rather than the file.
     pub(super) is_held: bool,
-    /// The file as it settled last; `None` where it could not be read.
+    /// The file as it last settled; `None` if it could not be read.
     pub(super) file_sha256: Option<MappingSha256>,
-    /// Why the file is to be looked at; `None`: it is not.
+    /// Why a look at the file is due; `None`: it is not.
     pub(super) wanted: Option<Trigger>,
     pub(super) troubles: Troubles,
 }
 
-/// What keeps the gate from running what it should, each reported once.
+/// The problems that keep the gate from running the mapping that it should; each is reported once.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
-    /// The file, by what it holds.
+    /// The file, by its content.
     file: Option<Refusal<Result<MappingSha256, String>>>,
     /// The pinned mapping.
     pin: Option<Refusal<MappingSha256>>,
@@ -73,13 +73,13 @@ struct Refusal<T> {
 }
 
 impl Refresher {
-    /// One look at the pin and, if it is wanted, at the file. Returns when the next one is due at the latest.
+    /// Looks at the pin and, if requested, at the file. Returns the longest time until the next look.
     pub(super) async fn look(&mut self) -> Duration {
         let outcome = self.try_look().await;
         match &outcome {
             Ok(_) => self.troubles.database = None,
             Err(error) => {
-                // That does not concern the file, and the next look comes soon.
+                // This does not concern the file, and the next look comes soon.
                 let message = error.to_string();
                 if self.troubles.database.as_ref() != Some(&message) {
                     tracing::warn!(%error, "the mapping could not be checked; the running mapping stays");
@@ -90,7 +90,7 @@ impl Refresher {
         gauge!("gate_mapping_pinned").set(f64::from(u8::from(self.is_held)));
         self.holder.problem.store(self.problem().map(Arc::new));
         self.presence.report_if_due(self.runs()).await;
-        // Done last, so that a test that counts looks finds their results.
+        // Last, so that a test that counts looks finds their results.
         counter!("gate_mapping_looks_total").increment(1);
         outcome.unwrap_or(POLL)
     }
@@ -105,14 +105,14 @@ impl Refresher {
         Ok(again)
     }
 
-    /// Acts on an order that is new: a rollback holds this gate whatever its file is.
+    /// Acts on a new order: a rollback holds this gate whatever its file is.
     async fn meet(&mut self, mut pin: Pin) -> Result<(), StoreError> {
         let is_known =
             |pin: &Pin, known: &Pin| (&pin.id, &pin.sha256, pin.at) == (&known.id, &known.sha256, known.at);
         if !is_known(&pin, &self.pin) {
             if pin.sha256.is_some() {
-                // The present file was here before the rollback, though the command may not have known: this gate had
-                // not reported it yet, or it has yet to settle.
+                // The present file precedes the rollback, although the command may not have known it: this gate had not
+                // reported the file yet, or the file has yet to settle.
                 let present = self.file.look().await.stamp.content.ok();
                 for file in self.file_sha256.iter().chain(&present) {
                     if pin.sha256.as_ref() != Some(file) && !pin.replaces.contains(file) {
@@ -161,7 +161,7 @@ impl Refresher {
         self.troubles.is_unsettled = is_unsettled;
     }
 
-    /// Takes up a file that has settled, unless a rollback replaces it.
+    /// Takes up a settled file, unless a rollback replaces it.
     async fn take(&mut self, seen: &Seen, trigger: &Trigger) -> Result<(), StoreError> {
         self.file_sha256 = seen.stamp.content.as_ref().ok().cloned();
         let (Some(sha256), Ok(text)) = (self.file_sha256.clone(), &seen.text) else {
@@ -238,7 +238,7 @@ impl Refresher {
         Ok(())
     }
 
-    /// The same for the file with which the gate started. The mapping that was activated last runs.
+    /// The same for the file that the gate started with. The mapping that was activated last runs.
     pub(super) async fn fall_back(
         &mut self,
         content: Result<MappingSha256, String>,
@@ -296,7 +296,7 @@ impl Refresher {
             self.log_refusal(error, "the mapping of the rollback was refused; the running mapping stays");
         });
         let refusal = self.troubles.pin.insert(news);
-        // A text that is not kept cannot be recorded under its hash.
+        // A text that is not stored cannot be recorded under its hash.
         let text = match refusal.is_recorded {
             true => None,
             false => self.recorder.store.mapping_text(sha256).await?,
@@ -329,7 +329,7 @@ impl Refresher {
             file: self.file_sha256.clone(),
             pin: self.pin.id.clone(),
             is_held: self.is_held,
-            // A file that changes is no refusal: `rollback` waits for it.
+            // A changing file is not a refusal: `rollback` waits for it.
             problem: self.problem().filter(|problem| problem.kind != MappingProblemKind::Changing).map(
                 |problem| {
                     let fallback = if self.holder.is_fallback() { FALLBACK } else { "" };
@@ -360,7 +360,7 @@ impl Refresher {
 }
 
 impl<T: Clone + PartialEq> Refusal<T> {
-    /// The refusal of `what`: the one `before`, or a new one, which is reported.
+    /// The refusal of `what`: `before` if it is the same, or a new one, which is reported.
     fn news(before: Option<Refusal<T>>, what: &T, error: &ActivationError, log: impl FnOnce()) -> Refusal<T> {
         let known = before.filter(|refusal| refusal.what == *what);
         known.unwrap_or_else(|| {
@@ -370,7 +370,7 @@ impl<T: Clone + PartialEq> Refusal<T> {
     }
 }
 
-/// A mistake a line, for records: the first of them, and their number.
+/// The first mistakes, one per line, and their number, for records.
 fn in_lines(error: &ActivationError) -> String {
     match error {
         ActivationError::Unsound(diagnostics) => diagnostics.in_brief(),
@@ -378,7 +378,7 @@ fn in_lines(error: &ActivationError) -> String {
     }
 }
 
-/// A mapping that is valid by itself, with the servers of this gate, and against the database.
+/// A mapping that is valid by itself, with this gate's servers, and against the database.
 pub(super) async fn checked(path: &str, text: &str, recorder: &Recorder) -> Result<Mapping, ActivationError> {
     let mapping = Mapping::parse(path, text)?;
     mapping.check_upstreams(path, &recorder.upstreams)?;
@@ -387,7 +387,7 @@ pub(super) async fn checked(path: &str, text: &str, recorder: &Recorder) -> Resu
 }
 
 /// A valid mapping that contains no part that the rollback in force took back, with the clusters that it flips to V2
-/// before their time, for which it states a reason. A rollback is not checked, because nothing may stop it.
+/// before their time for a stated reason. A rollback is checked for neither, so that they cannot stop it.
 pub(super) async fn in_order(
     path: &str,
     text: &str,

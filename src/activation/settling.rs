@@ -1,18 +1,19 @@
 //! Distinguishes a complete file from one that is being written.
 //!
-//! A copy under way looks like a shorter file, and the beginning of a `routes.toml` is one: with fewer rows, and
-//! another answer to everything that the missing ones ask for. So a look counts only if the look before saw the same, a
+//! A copy in progress looks like a shorter file, and the beginning of a `routes.toml` is a valid one: with fewer rows,
+//! and different answers to the requests of the missing rows. So a look counts only if the look before saw the same, a
 //! settling time ago. A copy that pauses for longer than that is found only by `rows = N`, the count in the mapping
 //! itself.
 
 use std::time::{Duration, Instant};
 
-/// What a look means.
+/// The result of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// What was seen counts.
+    /// The seen state counts.
     Settled,
-    /// The file may be being written. Looked at after `again`, it may have settled; it has not since `since`.
+    /// The file may be in the middle of a write. A look after `again` may find it settled; it has been unsettled for
+    /// `since`.
     Changing { again: Duration, since: Duration },
 }
 
@@ -21,7 +22,7 @@ pub(super) enum Look {
 pub(super) struct Settling<T> {
     settle: Duration,
     settled: Option<T>,
-    /// What was seen last if it has not settled, and since when it is the same.
+    /// The last seen state if it has not settled, and since when it is unchanged.
     pending: Option<(T, Instant)>,
     /// Since when nothing has settled.
     changing: Option<Instant>,
@@ -32,7 +33,7 @@ impl<T: PartialEq> Settling<T> {
         Settling { settle, settled: None, pending: None, changing: None }
     }
 
-    /// How far apart two looks are that agree.
+    /// The time between two looks that agree.
     pub(super) fn time(&self) -> Duration {
         self.settle
     }
@@ -47,7 +48,7 @@ impl<T: PartialEq> Settling<T> {
         let since = began.saturating_duration_since(*self.changing.get_or_insert(began));
         match &self.pending {
             Some((before, at)) if *before == seen => {
-                // From the end of the first look to the beginning of this one: it did not change in between.
+                // From the end of the first look to the beginning of this one, the file did not change.
                 let same_for = began.saturating_duration_since(*at);
                 if same_for < self.settle {
                     return Look::Changing { again: self.settle - same_for, since };

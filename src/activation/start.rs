@@ -61,7 +61,7 @@ pub(super) async fn start(sources: Sources) -> Result<(Arc<MappingHolder>, Refre
         };
         refresher.fall_back(content, text, error).await?;
     }
-    // Before the first request: a gate that serves is one that `rollback` knows of.
+    // Before the first request, so that `rollback` knows every serving gate.
     refresher.presence.report_if_due(refresher.runs()).await;
     Ok((holder, refresher))
 }
@@ -89,15 +89,15 @@ async fn settled(file: &mut FileReader, settling: &mut Settling<Stamp>) -> Resul
 struct First {
     mapping: Mapping,
     trigger: Trigger,
-    /// Why it is not the file, where it is only what was activated last.
+    /// Why the file is not used, if this is only the mapping that was activated last.
     refused: Option<ActivationError>,
     /// The clusters that it flips to V2 before their time.
     overridden: Vec<Untimely>,
 }
 
 impl First {
-    /// The pinned mapping where the file is one that the pin replaces; else the file. With a file that cannot be used,
-    /// the last rollback stays in force, as it does in a running gate.
+    /// The pinned mapping if the pin replaces the file; otherwise the file. With an unusable file, the last rollback
+    /// stays in force, as it does in a running gate.
     async fn of(
         file: &FileReader,
         seen: &Result<Seen, ActivationError>,
@@ -130,8 +130,8 @@ impl First {
         }
     }
 
-    /// What was activated last. It is not compared with the roles that the database has now: a gate that runs it goes on
-    /// running it too, and a role that is gone grants no access.
+    /// The mapping that was activated last. It is not compared with the present roles in the database: a running gate
+    /// also keeps running it, and a role that no longer exists grants no access.
     async fn last(
         latest: StoredActivation,
         error: ActivationError,

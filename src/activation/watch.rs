@@ -1,7 +1,7 @@
-//! Noticing that the mapping file changed, or that a rollback was ordered.
+//! Notices a changed mapping file or a new rollback.
 //!
-//! Every event in the file's folder only causes a look at the file's contents, so a log in the same folder costs a
-//! hash and no reload. A slow poll beside it notices what the kernel did not report, and a rollback.
+//! Every event in the file's folder only causes a look at the file's contents, so a log in the same folder costs a hash
+//! and no reload. A slow poll also notices rollbacks, and changes that the kernel did not report.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::record::Trigger;
 use super::refresher::{POLL, Refresher};
 use crate::folder_watch::watch_folder_of;
 
-/// Events closer together than this are one: an editor writes a file in several steps.
+/// Closer events count as one: an editor writes a file in several steps.
 const QUIET: Duration = Duration::from_millis(50);
 
 impl Refresher {
-    /// Follows the file and the rollbacks until the gate leaves. `watches_file` is whether a changed file is taken up by
-    /// itself; a rollback always is.
+    /// Follows the file and the rollbacks until the gate leaves. `watches_file` is whether a changed file is taken up
+    /// automatically; a rollback always is.
     pub async fn run(mut self, watches_file: bool) {
         let (changed, mut changes) = mpsc::channel(1);
         // Kept alive by this binding; dropped, it stops watching.
@@ -29,7 +29,7 @@ impl Refresher {
                     Some(Ask::Reload) => self.wanted = Some(Trigger::Signal),
                     Some(Ask::Leave(left)) => {
                         self.presence.leave().await;
-                        // The caller no longer waits: nothing to do.
+                        // The caller no longer waits: there is nothing to do.
                         let _ = left.send(());
                         return;
                     }

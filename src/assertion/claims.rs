@@ -1,13 +1,14 @@
 //! The claims of an assertion, written as JSON without an intermediate form: they are made for every request.
 //!
-//! `notify` follows from a role that the caller holds, by whatever the request was let in: the gate keeps no queue of its own.
+//! `notify` follows from a role that the caller holds, whichever gate let the request in: the gate has no queue of its
+//! own.
 
 use ledger::canonical::write_text;
 
-/// What claims usually take; larger ones grow their buffer.
+/// The usual size of claims; larger ones grow their buffer.
 const USUAL_BYTES: usize = 1024;
 
-/// A JSON object that is being written, in one piece or two. Its names are written as they are.
+/// A JSON object in the making, in one piece or two. Its names are written as they are.
 pub(super) struct Claims(String);
 
 impl Claims {
@@ -17,7 +18,7 @@ impl Claims {
         Claims(json)
     }
 
-    /// The second piece: what follows the first one's claims, of which there is one at least.
+    /// The second piece: it follows the claims of the first one, which has at least one.
     pub(super) fn go_on() -> Claims {
         Claims(String::with_capacity(USUAL_BYTES))
     }
@@ -44,7 +45,8 @@ impl Claims {
         self.0.push(']');
     }
 
-    /// The first piece, encoded in whole groups of Base64 (three bytes, RFC 4648 section 4): spaces between claims mean nothing.
+    /// The first piece, encoded in whole groups of Base64 (three bytes, RFC 4648 section 4): spaces between claims have
+    /// no meaning.
     pub(super) fn pause(mut self) -> String {
         while !self.0.len().is_multiple_of(3) {
             self.0.push(' ');

@@ -150,7 +150,7 @@ fn list(common: &Common, format: TextOrJson) -> anyhow::Result<Ended> {
                 for person in admins {
                     let legacy: Vec<&str> =
                         person.legacy.iter().map(policy::rbac::LegacyRole::as_str).collect();
-                    // A membership until a time is told from one that stays.
+                    // A timed membership is shown with its end, a permanent one without.
                     let ends = |group: &str| {
                         let live = of(person).filter(|grant| grant.is_live(now));
                         let ends = live

@@ -33,7 +33,7 @@ pub(super) struct Adopt {
     console_src: Option<PathBuf>,
 }
 
-/// How many people are shown.
+/// The number of people to show.
 const PEOPLE: usize = 10;
 
 pub(super) fn run(command: &Adopt, common: &Common) -> anyhow::Result<Ended> {
@@ -56,7 +56,7 @@ pub(super) fn run(command: &Adopt, common: &Common) -> anyhow::Result<Ended> {
         }
         announce(&proposal.section);
         announce(&proposal.session);
-        // Parses the sections as the settings would, so that one which cannot be pasted is found here.
+        // Parses the sections as settings, so that a section that cannot be pasted is found here.
         let section = if proposal.section.is_empty() { "[console]\n" } else { proposal.section.as_str() };
         let proposed = Settings::parse("the proposal", &format!("{section}{}", proposal.session))?;
         let session_payload = proposed.session.payload.is_some();
@@ -83,7 +83,7 @@ pub(super) fn run(command: &Adopt, common: &Common) -> anyhow::Result<Ended> {
 }
 
 fn person_in_words(person: &Shown) -> String {
-    // As a literal: a name in the database must not begin a line.
+    // Escaped: a name from the database must not begin a line.
     let label = person.label.escape_debug();
     let roles = if person.roles.is_empty() { "no role".to_owned() } else { person.roles.join(", ") };
     let disabled = if person.is_disabled { "disabled; " } else { "" };

@@ -48,7 +48,7 @@ impl Alert {
     }
 }
 
-/// The most alerts that are listed.
+/// At most this many alerts are listed.
 const MOST: u32 = 1_000;
 
 pub(super) fn run(command: &Alert, common: &Common) -> anyhow::Result<Ended> {

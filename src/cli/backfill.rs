@@ -96,7 +96,7 @@ fn compute(command: &Backfill, common: &Common) -> anyhow::Result<Ended> {
     })
 }
 
-/// The memberships, and what they do to whom.
+/// Prints the memberships and their impact on access.
 fn print_text(state: &State, plan: &Plan, mapping: Result<&Judged, &String>) -> anyhow::Result<()> {
     announce(format_args!("{} membership(s) to add", plan.add.len()));
     for one in &plan.add {

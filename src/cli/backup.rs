@@ -1,6 +1,7 @@
-//! `console-gate backup` and `console-gate restore`: the SQLite database, while gates serve and while none does.
+//! `console-gate backup` and `console-gate restore`: copies the SQLite database while gates serve, and restores it
+//! while no gate does.
 //!
-//! The file of a database that is written to cannot be copied soundly, and an old copy loses rows that a checkpoint names.
+//! A plain copy of a database in use may be damaged, and an old copy lacks rows that a checkpoint names.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -52,10 +53,10 @@ pub(super) fn backup(command: &Backup, common: &Common) -> anyhow::Result<Ended>
     let target = &command.file;
     anyhow::ensure!(!target.exists(), "{} is there already: name another file", target.display());
     let unfinished = beside(target, "unfinished");
-    // What an interrupted run has left.
+    // Left by an interrupted run.
     let _ = std::fs::remove_file(&unfinished);
     let contents = run(async {
-        // Nobody else may read it, from its first byte on.
+        // No other user may read it, from its first byte on.
         File::create_new(&unfinished)
             .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600)))
             .with_context(|| unfinished.display().to_string())?;
@@ -106,7 +107,7 @@ pub(super) fn restore(command: &Restore, common: &Common) -> anyhow::Result<Ende
     })
 }
 
-/// The SQLite file of the settings.
+/// The SQLite file that the settings name.
 fn database<'s>(settings: &'s Settings, file: &Path) -> anyhow::Result<&'s Path> {
     let url = &settings.database.url.0;
     match (url, url.dump_commands(settings.database.schema.0.as_str(), file)) {
@@ -121,13 +122,13 @@ fn database<'s>(settings: &'s Settings, file: &Path) -> anyhow::Result<&'s Path>
     }
 }
 
-/// Puts the file in the place of the database, which is kept under the name that is returned.
+/// Puts the file in the place of the database, and returns the name under which the old database is kept.
 async fn put(database: &Path, next: &Path) -> anyhow::Result<Option<PathBuf>> {
     if !database.exists() {
         settle(next, database)?;
         return Ok(None);
     }
-    // Nobody opens it until the other file is there.
+    // No process opens the database until the other file is in place.
     let alone = backup::alone(database).await?;
     let metadata = std::fs::metadata(database)?;
     std::fs::set_permissions(next, metadata.permissions())?;
@@ -141,7 +142,7 @@ async fn put(database: &Path, next: &Path) -> anyhow::Result<Option<PathBuf>> {
     anyhow::ensure!(!kept.exists(), "{} is there already", kept.display());
     std::fs::rename(database, &kept).with_context(|| kept.display().to_string())?;
     if let Err(error) = settle(next, database) {
-        // As it was.
+        // Restores the earlier state.
         let _ = std::fs::rename(&kept, database);
         return Err(error);
     }
@@ -149,7 +150,7 @@ async fn put(database: &Path, next: &Path) -> anyhow::Result<Option<PathBuf>> {
     Ok(Some(kept))
 }
 
-/// Gives a whole file its name, durably.
+/// Gives a complete file its name, durably.
 fn settle(from: &Path, to: &Path) -> anyhow::Result<()> {
     let place = || to.display().to_string();
     File::open(from).and_then(|file| file.sync_all()).with_context(place)?;
@@ -164,7 +165,8 @@ fn beside(file: &Path, what: &str) -> PathBuf {
     name.into()
 }
 
-/// The checkpoints of the file in the settings that name later rows than the copy has, a line for each chain.
+/// Compares the copy with the checkpoint file in the settings: a line for each chain with a checkpoint of a later row
+/// than the copy has.
 fn behind_checkpoints(settings: &Settings, contents: &Contents) -> anyhow::Result<Vec<String>> {
     let Some(file) = settings.audit.checkpoint_file.as_ref().filter(|file| file.exists()) else {
         if settings.audit.checkpoint_url.is_some() {
@@ -174,7 +176,7 @@ fn behind_checkpoints(settings: &Settings, contents: &Contents) -> anyhow::Resul
     };
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut reached: BTreeMap<String, i64> = BTreeMap::new();
-    // Whoever adds a line that is no checkpoint can only keep this from being done.
+    // The checkpoints are not verified: a caller that adds a forged line can only prevent the restore.
     for checkpoint in text.lines().filter_map(|line| Checkpoint::parse(line).ok()) {
         let (chain, sequence) = checkpoint.reach();
         let known = reached.entry(chain.to_owned()).or_default();
@@ -190,7 +192,7 @@ fn behind_checkpoints(settings: &Settings, contents: &Contents) -> anyhow::Resul
         .collect())
 }
 
-/// Where the audit of a copy ends.
+/// Prints where the audit chains of a copy end.
 fn describe(contents: &Contents) {
     let newest = contents.newest.as_deref().unwrap_or("never");
     announce(format_args!(

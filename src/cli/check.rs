@@ -104,7 +104,7 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
         with_store(&settings, async |store| Ok(store.check_mirror().await?))
             .context("Console's own audit table (use --offline to check the file alone)")?;
     }
-    // Without a file of settings, nothing is known of upstreams.
+    // Without a settings file, the upstreams are unknown.
     let upstreams = common.config.as_deref().map(|_| settings.upstream_names());
     let mut checked = Checked::of(name, source, upstreams.as_ref(), |mapping| match command.offline {
         true => Ok(None),
@@ -116,7 +116,7 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
     finish(command, &checked)
 }
 
-/// All that `check` finds with these settings, for `doctor`.
+/// All findings of `check` with these settings, for `doctor`.
 ///
 /// # Errors
 ///
@@ -169,15 +169,15 @@ fn finish(command: &Check, checked: &Checked) -> anyhow::Result<super::Ended> {
 struct Registered {
     catalog: Catalog,
     flaws: Vec<Flaw>,
-    /// The legacy roles that somebody holds.
+    /// The legacy roles that at least one caller holds.
     held: BTreeSet<LegacyRole>,
-    /// The members of the group of break-glass.
+    /// The members of the break-glass group.
     standing: Vec<Arc<str>>,
     /// The clusters that the mapping would flip before their time.
     untimely: Vec<Untimely>,
     /// The rollback in force.
     rolled_back: Option<RolledBack>,
-    /// Of what is read of Console.
+    /// The findings about Console's tables and the RBAC API.
     console: Vec<Finding>,
 }
 
@@ -188,7 +188,7 @@ impl Registered {
         let mut console = console::findings(store).await?;
         let untimely = untimely(store, mapping, None, now).await?;
         let rolled_back = rolled_back(store, mapping).await?;
-        // Where Console cannot be read, its rows cannot be judged.
+        // If Console's tables cannot be read, their rows cannot be judged.
         let is_readable = console.iter().all(|finding| finding.level != Level::Error);
         let (flaws, people) = match is_readable {
             true => (store.flaws().await?, store.census(now).await?),
@@ -210,27 +210,27 @@ impl Registered {
     }
 }
 
-/// A file and what was found in it.
+/// A file and its findings.
 struct Checked {
     name: String,
     source: String,
-    /// `None` for a file that is not sound by itself.
+    /// `None` for a file that is invalid by itself.
     mapping: Option<Mapping>,
     roles_checked: bool,
-    /// In the file; the worst first.
+    /// In the file; the most severe first.
     found: Vec<Diagnostic>,
-    /// In what is read of Console, and in the access tables; the worst first.
+    /// About Console's tables, the RBAC API and the access tables.
     rows: Vec<Finding>,
-    /// What does not fit in the settings, if there are any.
+    /// The findings in the settings, if there are any.
     settings: Vec<Finding>,
-    /// The files of settings, with the mistakes in them; none where none is named.
+    /// The settings files with their mistakes; empty if none is named.
     looked: Vec<Looked>,
 }
 
 #[derive(Serialize)]
 struct Summary<'a> {
     file: &'a str,
-    /// The files of settings that were checked.
+    /// The settings files that were checked.
     settings: Vec<&'a str>,
     sha256: String,
     /// Whether a gate would activate it.
@@ -243,7 +243,7 @@ struct Summary<'a> {
     notes: usize,
 }
 
-/// All that is printed as JSON.
+/// The whole JSON output.
 #[derive(Serialize)]
 struct Whole<'a> {
     #[serde(flatten)]
@@ -253,7 +253,8 @@ struct Whole<'a> {
 }
 
 impl Checked {
-    /// Checks the file by itself and, if it can be read as a mapping, against the roles; and the tables that these are in.
+    /// Checks the file by itself and, if it is a readable mapping, against the roles in the database; and the tables
+    /// that hold these roles.
     fn of(
         name: String,
         source: String,
@@ -302,7 +303,7 @@ impl Checked {
         })
     }
 
-    /// Adds what is found in the settings, and between them and the mapping.
+    /// Adds the findings in the settings, and between the settings and the mapping.
     fn add_settings(
         &mut self,
         settings: &Settings,
@@ -319,7 +320,7 @@ impl Checked {
             self.settings.extend(settings::unreadable(settings, &looked));
         }
         if !looked.is_empty() {
-            // A flag or a variable can make it production.
+            // A flag or a variable can turn it into a production gate.
             self.settings.extend(settings::without_hosts(settings));
         }
         self.looked = looked;
@@ -398,7 +399,7 @@ impl Checked {
         found.iter().all(|found| starts.contains(&found.span.start))
     }
 
-    /// The last line.
+    /// The summary line.
     fn sum(&self) -> String {
         let summary = self.summary();
         let mut parts = vec![if summary.sound { "sound" } else { "refused" }.to_owned()];
@@ -406,7 +407,7 @@ impl Checked {
             parts.push(counted(summary.rows, "row"));
             parts.push(format!("{} undecided", summary.undecided));
         }
-        // Those of the settings are counted in the lines of their files.
+        // Errors in the settings are counted in the lines of their files.
         let of_settings = self.looked.iter().map(|file| file.mistakes.len()).sum::<usize>()
             + self.settings.iter().filter(|finding| finding.level == Level::Error).count();
         for (count, what) in
@@ -435,7 +436,7 @@ impl Checked {
             file: &self.name,
             settings: self.looked.iter().map(|file| file.name.as_str()).collect(),
             sha256: sha256_of(&self.source).to_string(),
-            // Nothing in the database keeps a file from being activated.
+            // Findings in Console's and the access tables do not prevent an activation.
             sound: self.found.iter().all(|found| rules::level_of(found.code) != Level::Error),
             roles_checked: self.roles_checked,
             rows: rows.len(),
@@ -447,7 +448,7 @@ impl Checked {
     }
 }
 
-/// Notes of one kind that are listed before they are only counted.
+/// At most this many notes of one kind are listed; the others are counted.
 const MOST_ALIKE: usize = 3;
 
 pub(super) fn counted(count: usize, what: &str) -> String {
@@ -473,7 +474,7 @@ fn listing() -> String {
     lines.join("\n") + "\n"
 }
 
-/// Writes to standard output; a reader that has seen enough is no failure.
+/// Writes to standard output; a reader that closes the pipe early is not an error.
 fn print(text: &str) -> std::io::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

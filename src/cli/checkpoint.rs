@@ -1,7 +1,7 @@
-//! Checkpoints of what commands record, before they report that it is done.
+//! Checkpoints of the commands' chain, kept before a command reports success.
 //!
-//! What a command records goes to the chain `control`, which no gate may be there to checkpoint. The places are those that
-//! the settings name; one of them may be a file that only a gate's machine has, and then the operator is warned.
+//! Commands write to the chain `control`, and there may be no gate to checkpoint it. The settings name the places for
+//! checkpoints. If one of them is a file that exists only on a gate's machine, the operator is warned.
 
 use ledger::Notary;
 use ledger::checkpoint::Checkpoint;
@@ -10,8 +10,8 @@ use store::SharedStore;
 use crate::journal::control_watch;
 use crate::settings::{Audit, Settings};
 
-/// Keeps a checkpoint of the chain of commands in each place that the settings name, if anything was recorded since the
-/// last one. What cannot be kept is reported on standard error and stops nothing: the change is made.
+/// Keeps a checkpoint of the commands' chain in each place that the settings name, if anything was recorded since the
+/// last one. A checkpoint that cannot be kept is reported on standard error and stops nothing: the change is made.
 pub(super) async fn keep(settings: &Settings, store: &SharedStore, notary: &Notary) {
     let audit = &settings.audit;
     if !notary.take_news() || (audit.checkpoint_file.is_none() && audit.checkpoint_url.is_none()) {

@@ -1,4 +1,4 @@
-//! Console's source on disk: which files are read.
+//! Console's source on disk: the files to read.
 
 use std::path::{Path, PathBuf};
 
@@ -6,19 +6,19 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use console_source::{ConsoleSource, Guards, Meaning, PythonFile, read};
 
-/// Folders that hold no views: what was installed, what was compiled, and tests, which speak of `require_role` a lot.
+/// Folders without views: installed packages, compiled files, and tests, which mention `require_role` often.
 const SKIPPED: [&str; 6] = ["__pycache__", "node_modules", "site-packages", "venv", "tests", "test"];
-/// The largest file that is read. Python's own library has none that is larger.
+/// The largest file to read. Python's own library has no larger one.
 const MAX_FILE_BYTES: u64 = 4 << 20;
-/// The most files that are read: a folder with more is not Console's source.
+/// The most files to read: a folder with more is not Console's source.
 const MAX_FILES: usize = 20_000;
 
-/// How places name a file.
+/// How a place names its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
-    /// By the path that leads there from here, as `grep` does.
+    /// By its path from the working directory, as `grep` does.
     FromHere,
-    /// By the path below the folder: the same wherever the command runs.
+    /// By its path below the folder, which is the same wherever the command runs.
     BelowFolder,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct GuardNames {
 }
 
 impl GuardNames {
-    /// The usual names, and these.
+    /// The usual decorators, and those of the arguments.
     pub(super) fn guards(&self) -> Guards {
         let roles = self.require_role.iter().map(|name| (name.clone(), Meaning::Role));
         Guards::default().and(roles.chain(self.guard.iter().cloned()))
@@ -62,8 +62,8 @@ fn guard(text: &str) -> Result<(String, Meaning), String> {
 ///
 /// # Errors
 ///
-/// A folder that cannot be read or holds no Python, so that a lint in the wrong place does not pass; or a file that is
-/// too large or not UTF-8, because what is not read may hold a site.
+/// The folder cannot be read or holds no Python, so that a lint in the wrong place does not pass; or a file is too
+/// large or not UTF-8, because an unread file may contain a site.
 pub(super) fn console_source(folder: &Path, names: Names, guards: &Guards) -> anyhow::Result<ConsoleSource> {
     let name = folder.display();
     let absolute = folder.canonicalize().with_context(|| format!("cannot read `{name}`"))?;

@@ -85,7 +85,7 @@ pub(super) fn run(command: &Coverage, common: &Common) -> anyhow::Result<Outcome
     Ok(outcome(&findings))
 }
 
-/// What people asked a gate for and no row covers: those that still have none, the most frequent first.
+/// Requests to a gate that no row covered: those that still have no row, the most frequent first.
 fn unmapped_hits(settings: &Settings, mapping: &Mapping, days: u32) -> anyhow::Result<Vec<Finding>> {
     let since = Utc::now() - TimeDelta::days(i64::from(days));
     let decisions = with_store(settings, async |store| Ok(store.decisions(since).await?))
@@ -105,7 +105,7 @@ fn listed(file: &Path) -> anyhow::Result<Listing> {
     flask_routes::parse(&text).with_context(|| format!("cannot read `{name}`"))
 }
 
-/// The sites file by file, to be compared with the documents' counts.
+/// Prints the sites file by file, for comparison with the documents' counts.
 fn print_files(source: &ConsoleSource) {
     let mut files: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for route in &source.routes {

@@ -55,7 +55,7 @@ const ADMIN_PORT: u16 = 9901;
 /// The rollout that the demo shows: three enforced clusters, one in shadow, the rest legacy.
 const ROLLOUT: [(&str, &str); 4] = [("S1", "v2"), ("S2", "shadow"), ("S6", "v2"), ("S8", "v2")];
 
-/// A row for a ticket, and the groups that people may ask for: what the shipped mapping leaves to each shop.
+/// A row for a ticket, and the groups that may be requested: the shipped mapping leaves these to each shop.
 const FURTHER_ROWS: &str = r#"
 [blueprints.customer_audit]
 cluster = "S1"
@@ -67,7 +67,7 @@ raxx-devops-team = { by = ["raxx-platform-admins"], quorum = 1, longest = "8h" }
 raxx-support-team = { by = ["raxx-platform-admins"], longest = "8h" }
 "#;
 
-/// A person to log in as.
+/// A persona to log in as.
 #[derive(Clone, Debug)]
 pub(super) struct Persona {
     id: String,
@@ -97,14 +97,14 @@ pub(super) fn run(demo: &Demo, _: &Common) -> anyhow::Result<Ended> {
     let store = runtime.block_on(store::open(&super::store_options(&settings)))?;
     runtime.spawn(console::serve(listener, secrets.clone(), personas.clone(), store));
     runtime.spawn(freescout::serve(help_desk, secrets.clone(), SocketAddr::from(([127, 0, 0, 1], admin))));
-    // By then the pages that the printed guide names exist.
+    // By now the pages that the printed guide names exist.
     let listening = || print!("{}", guide(demo, ports, &folder, &personas));
     server::run(&settings, &secrets, Start::default(), listening)
         .context("the demo has ended (`--port` and `--admin-port` choose its two ports)")?;
     Ok(Ended::Clean)
 }
 
-/// The mapping with `/api/rbac` turned over to the gate, as the comment beside the row says, and with [`FURTHER_ROWS`].
+/// The mapping with `/api/rbac` handed to the gate, as the comment beside the row describes, and with [`FURTHER_ROWS`].
 fn with_own_api(routes: &str) -> String {
     let is_row = |line: &str| line.starts_with('"') && line.contains("= {");
     let mut rows = FURTHER_ROWS.lines().filter(|line| is_row(line)).count();
@@ -131,7 +131,7 @@ fn with_own_api(routes: &str) -> String {
 fn rolled_out(routes: &str) -> String {
     let mut routes = routes.to_owned();
     for (cluster, mode) in ROLLOUT {
-        // The whole line: the demo does not wait for the order of the cutover.
+        // Replaces the whole line: the demo does not wait for the order of the cutover.
         let lines = routes.lines().map(|line| match line.strip_prefix(cluster) {
             Some(rest) if rest.starts_with(" = ") => format!("{cluster} = \"{mode}\"\n"),
             _ => format!("{line}\n"),
@@ -165,7 +165,7 @@ fn settings(ports: Ports, folder: &Folder) -> anyhow::Result<Settings> {
         path("console.sock").display(),
     );
     std::fs::write(&file, text)?;
-    // For a shell: the README's commands unchanged, with the demo's settings, in its folder.
+    // For a shell: makes the README's commands work unchanged, with the demo's settings, in its folder.
     let program = std::env::current_exe().context("where this program is")?;
     let programs = program.parent().unwrap_or(Path::new("/")).display().to_string();
     let key = super::keygen::fresh_key("demo")?;
@@ -181,7 +181,7 @@ fn settings(ports: Ports, folder: &Folder) -> anyhow::Result<Settings> {
     );
     std::fs::write(path("env"), env)?;
     std::fs::write(path("tour.sh"), include_str!("demo/tour.sh"))?;
-    // Each secret is in a file of the folder, so that the printed commands have it.
+    // Each secret is in a file of the folder, where the printed commands read it.
     std::fs::write(path("freescout.key"), key.as_bytes())?;
     for name in ["audit.keys", "session.key", "assertion.keys", "probe.keys", "freescout.secret"] {
         std::fs::write(path(name), super::keygen::fresh_key("demo")?.as_bytes())?;
@@ -189,7 +189,8 @@ fn settings(ports: Ports, folder: &Folder) -> anyhow::Result<Settings> {
     Ok(Settings::read(&file)?)
 }
 
-/// One admin for each group and one for each legacy role; the flag on, so that the enforced cluster is enforced.
+/// Creates one admin for each group and each legacy role, and switches the flag on, so that enforced clusters are
+/// enforced.
 async fn people(store: &SharedStore, notary: &Notary, settings: &Settings) -> anyhow::Result<Vec<Persona>> {
     let mut personas = Vec::new();
     let catalog = store.catalog().await?;

@@ -194,18 +194,18 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
     Ok(if impact.is_neutral() && impact.complete && in_order { Ended::Clean } else { Ended::Findings })
 }
 
-/// All that is printed as JSON.
+/// The whole JSON output.
 #[derive(Serialize)]
 struct PrintedDiff<'t, R> {
     #[serde(flatten)]
     impact: R,
-    /// The mapping that the gates run, where it was compared with that.
+    /// The mapping that the gates run, if it was compared with that.
     #[serde(skip_serializing_if = "Option::is_none")]
     compared_with: Option<&'t str>,
     /// The clusters that go to V2 before their time.
     #[serde(skip_serializing_if = "<[Untimely]>::is_empty")]
     order: &'t [Untimely],
-    /// The rollback in force, and what the new mapping contains of that which it took back.
+    /// The rollback in force, and the parts of the new mapping that it took back.
     #[serde(skip_serializing_if = "Option::is_none")]
     rolled_back: Option<PrintedRollback<'t>>,
 }
@@ -218,7 +218,7 @@ struct PrintedRollback<'t> {
     contains: Vec<&'t str>,
 }
 
-/// What a gate would refuse, or accept by override.
+/// Writes the findings that a gate would refuse, or accept by override.
 fn write_findings(
     out: &mut dyn Write,
     heading: &str,
@@ -241,7 +241,7 @@ pub(super) fn write_text(out: &mut dyn Write, impact: &Impact<'_>, file: &str, v
     let mut outcome = Ok(());
     ImpactText::new(impact, file, view).each_line(|tone, line| {
         if outcome.is_ok() {
-            // A file from somewhere else must not command the terminal.
+            // A foreign file must not control the terminal.
             let line = &harmless(line);
             outcome = match tone {
                 Tone::Plain => writeln!(out, "{line}"),
@@ -291,7 +291,7 @@ fn findings(impact: &Impact<'_>, file: &str) -> Vec<report::Finding> {
     findings
 }
 
-/// Who gains or loses by a change: admins by their number, all others by name. Anybody is everybody.
+/// Who gains or loses by a change: admins as a number, all others by name. "Anybody" covers everybody.
 fn names(impact: &Impact<'_>, change: &Change<'_>, direction: AccessChange) -> Vec<String> {
     let mut names: Vec<String> = change.nameless(direction).map(ToOwned::to_owned).collect();
     if (direction, change.strangers) == (AccessChange::Gain, Some(AccessChange::Gain)) {

@@ -1,7 +1,7 @@
-//! `console-gate doctor`: looks at everything that a gate needs, in the order in which a request needs it.
+//! `console-gate doctor`: checks everything that a gate needs, in the order in which a request needs it.
 //!
-//! It changes nothing. Each line names what was looked at, what was found, and where something is wrong what to do. What
-//! depends on something that failed is skipped, so that the first failure is the one to mend.
+//! It changes nothing. Each line names the checked item, the finding and, if something is wrong, the remedy. An item
+//! that depends on a failed one is skipped, so that the first failure is the one to fix.
 
 mod access;
 mod bundle;
@@ -71,7 +71,8 @@ pub(super) fn run(command: &Doctor, common: &Common) -> anyhow::Result<Ended> {
     Ok(if report.is_sound() { Ended::Clean } else { Ended::Findings })
 }
 
-/// A whole `Cookie` field, a pair or a value alone; from standard input for `-`, so that it stays out of the shell's history.
+/// A whole `Cookie` field, a pair or a value alone; for `-` from standard input, which keeps it out of the shell's
+/// history.
 fn cookie(given: &str) -> anyhow::Result<String> {
     if given != "-" {
         return Ok(given.trim().to_owned());

@@ -108,7 +108,7 @@ pub(super) fn run(command: &Drift, common: &Common) -> anyhow::Result<Ended> {
     }
 }
 
-/// What drift is compared with.
+/// The state that drift is compared with.
 struct Present {
     now: DateTime<Utc>,
     running: Running,

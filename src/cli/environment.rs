@@ -1,4 +1,4 @@
-//! Environment variables that are probably misspelt: nothing reads them, so nothing else would say so.
+//! Environment variables that are probably misspelt: nothing reads them, so nothing else would report it.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,9 @@ use policy::diagnostic::closest;
 use crate::settings::Settings;
 use crate::settings::alerts::{Postmark, Slack, Smtp};
 
-/// What every variable of the gate begins with.
+/// The prefix of every variable of the gate.
 const PREFIX: &str = "CONSOLE_GATE_";
-/// What the package for Console reads (`deploy/flask`).
+/// The variables that the package for Console reads (`deploy/flask`).
 const OF_CONSOLE: [&str; 8] = [
     "CONSOLE_GATE_BIND",
     "CONSOLE_GATE_SOCKET",
@@ -22,7 +22,7 @@ const OF_CONSOLE: [&str; 8] = [
     "CONSOLE_GATE_REPLAY_CACHE",
 ];
 
-/// Names each variable that is like one which `command` or the settings read, and is none.
+/// Names each variable that resembles one that `command` or the settings read, but is not one.
 pub(super) fn misspelt(command: &Command, names: impl Iterator<Item = String>) -> Vec<String> {
     let known = known(command);
     let known = || known.iter().map(String::as_str);

@@ -30,7 +30,7 @@ pub(super) const EXAMPLES: Examples = &[(
     ],
 )];
 
-/// What a Unix socket's address has room for, with the byte that ends it.
+/// The bytes that a Unix socket's address has room for, besides the byte that ends it.
 const MOST_SOCKET_BYTES: usize = 107;
 
 /// Run the gate with Console behind it, as one process
@@ -93,7 +93,7 @@ pub(super) fn run(command: &Exec, common: &Common) -> anyhow::Result<Ended> {
     let has_keys = assertion.keys_file.is_some() || std::env::var_os(&assertion.keys_env).is_some();
     let made = if has_keys { None } else { Some(keygen::fresh_key("exec")?) };
     let environment = |name: &str| variable(name, &settings, made.as_ref());
-    // Console is not started for a gate that cannot.
+    // Console is not started for a gate that cannot start.
     let _flush = serve::ready(&settings, common, command.log_format)?;
     let secrets = Secrets::load(&settings, environment)?;
     let console = Console { settings: &settings, secrets: &secrets, socket: &socket };
@@ -121,7 +121,7 @@ fn variable(name: &str, settings: &Settings, made: Option<&Zeroizing<String>>) -
     }
 }
 
-/// A folder of this user's alone.
+/// A folder for this user alone.
 fn folder() -> anyhow::Result<tempfile::TempDir> {
     let of_user = ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"]
         .into_iter()
@@ -132,7 +132,7 @@ fn folder() -> anyhow::Result<tempfile::TempDir> {
     made.with_context(|| format!("no folder for Console's socket can be made in {}", parent.display()))
 }
 
-/// The address that `$PORT` means to those who run it: every network.
+/// The address that `$PORT` conventionally means: every network.
 fn of_port(port: &str) -> anyhow::Result<Address> {
     let number: u16 = port.parse().ok().filter(|number| *number > 0).with_context(|| {
         format!("PORT is `{port}`, which is no port: set it to a number from 1 to 65535, or name an address with --listen")

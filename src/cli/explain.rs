@@ -80,7 +80,7 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Ended> {
     Ok(if explanation.passes() == Some(false) { Ended::Findings } else { Ended::Clean })
 }
 
-/// A method as it is sent: they are in capitals, and a person may not type them so.
+/// A method as it is sent: methods are in capitals, but a person may not type them that way.
 fn method(text: &str) -> Result<String, Infallible> {
     let capitals = text.to_ascii_uppercase();
     Ok(if Method::parse(&capitals).is_some() { capitals } else { text.to_owned() })
@@ -95,8 +95,8 @@ impl Explain {
     }
 }
 
-/// What is explained, and what it is called: the file, where it was named or runs; else what the gates on this database
-/// run, as after a rollback.
+/// The mapping to explain, and its name: the file if it was named or is running; otherwise the mapping that the gates
+/// on this database run, as after a rollback.
 pub(super) async fn subject(
     store: &SharedStore,
     settings: &Settings,
@@ -121,7 +121,7 @@ pub(super) async fn subject(
     Ok((file, Running { mapping, differing: Vec::new() }))
 }
 
-/// All that is printed as JSON.
+/// The whole JSON output.
 #[derive(Serialize)]
 struct Printed<'t> {
     #[serde(flatten)]

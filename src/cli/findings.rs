@@ -1,4 +1,4 @@
-//! How a command's findings are printed.
+//! The output of a command's findings.
 
 use serde::Serialize;
 use workbench::report::style::Style;
@@ -6,7 +6,7 @@ use workbench::report::{Finding, Format, Level, json, sarif, text};
 
 use super::Ended;
 
-/// Prints findings; as JSON, beside the command's own counts.
+/// Prints findings; in JSON, with the command's own counts.
 pub(super) fn print_findings(
     summary: impl Serialize,
     findings: &[Finding],
@@ -23,7 +23,7 @@ pub(super) fn print_findings(
     Ok(())
 }
 
-/// What the findings mean for the exit code: notes are no reason to stop a pipeline.
+/// The exit code for the findings: notes do not stop a pipeline.
 pub(super) fn outcome(findings: &[Finding]) -> Ended {
     let counts = findings.iter().any(|finding| finding.level < Level::Note);
     if counts { Ended::Findings } else { Ended::Clean }

@@ -102,7 +102,8 @@ fn list(common: &Common, wanted: GrantsOf<'_>, all: bool, format: TextOrJson) ->
     })
 }
 
-/// How a grant came about and ends, after what is granted to whom: `, granted by anna`, `, timed until ..., id ...`.
+/// How a grant came about and ends, as text that follows the grant and its holder: `, granted by anna`,
+/// `, timed until ..., id ...`.
 pub(super) fn in_short(grant: &AccessGrant, now: DateTime<Utc>) -> String {
     let by = grant.granted_by.as_deref().unwrap_or("unknown");
     if grant.origin == Origin::Direct {

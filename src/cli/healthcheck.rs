@@ -57,7 +57,7 @@ pub(super) fn run(command: &Healthcheck, common: &Common) -> anyhow::Result<Ende
     }
 }
 
-/// A gate that listens at every address is asked at this machine's own.
+/// For a gate that listens at every address, this machine's own.
 pub(super) fn url(admin: &Address) -> anyhow::Result<Url> {
     Ok(match admin {
         Address::Unix(path) => Url::parse(&format!("unix:{}", path.display()))?,

@@ -13,7 +13,8 @@ const OF_THE_PROGRAM: Examples = &[(
     &["console-gate demo", "console-gate --config gate.toml check", "console-gate --config gate.toml serve"],
 )];
 
-/// Where a global option does nothing, or does something alone: by the first word of the subcommand's path, or the whole path.
+/// Subcommands for which a global option has no effect, or the only ones for which it has one: by the first word of the
+/// path, or the whole path.
 const WITHOUT_SETTINGS: &[&str] = &["completions", "man", "keygen", "import", "demo", "config schema"];
 const WITHOUT_DATABASE: &[&str] = &["lint", "healthcheck"];
 const WITH_MAPPING: &[&str] = &[
@@ -88,7 +89,7 @@ fn add(command: Command, path: &str, globals: &[clap::Arg]) -> Command {
         Some(examples) => command.after_help(format!("Examples:\n  {}", examples.join("\n  "))),
         None => command,
     };
-    // What a subcommand has itself is not handed down to it.
+    // An option of the subcommand's own is not passed down to it.
     let own = globals.iter().filter(|_| !path.is_empty()).map(|option| {
         let option = option.clone().hide_env(true).hide_default_value(true);
         let is_shown = does_something(option.get_id().as_str(), path);

@@ -90,7 +90,7 @@ async fn list(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::R
     Ok(())
 }
 
-/// The same for a program: what each activation changed is in `changes`, as a person reads it.
+/// The same as JSON: `changes` lists what each activation changed, as text for a person.
 async fn json(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::Result<()> {
     let mut activations = Vec::new();
     for activation in store.activations(limit).await? {
@@ -103,7 +103,7 @@ async fn json(store: &SharedStore, registry: &Registry, limit: u32) -> anyhow::R
     Ok(())
 }
 
-/// The rollback that was ordered last, unless it was released since, and where it rules.
+/// The latest rollback, unless it was released since, and the gates where it is in force.
 async fn rollback(store: &SharedStore) -> anyhow::Result<Option<String>> {
     let pin = store.pin().await?;
     let Some(sha256) = &pin.sha256 else { return Ok(None) };
@@ -119,7 +119,7 @@ async fn rollback(store: &SharedStore) -> anyhow::Result<Option<String>> {
     Ok(Some(format!("rolled back to {} by {} on {at}: {place}", sha256.short(), pin.by)))
 }
 
-/// What an activation changed: who gains and loses in one line, then each decision that it brought. Nothing where it
+/// The changes by an activation: who gains and loses in one line, then each decision that it added. Empty if it
 /// replaced nothing, or the same mapping.
 async fn step(store: &SharedStore, registry: &Registry, activation: &StoredActivation) -> Vec<String> {
     let previous = activation.previous_sha256.as_ref().filter(|sha256| **sha256 != activation.sha256);
@@ -137,7 +137,7 @@ async fn step(store: &SharedStore, registry: &Registry, activation: &StoredActiv
     }
 }
 
-/// The decisions that a mapping has and the one before it has not.
+/// The decisions of a mapping that the previous one does not have.
 fn decisions(old: &Mapping, new: &Mapping) -> Vec<String> {
     let decisions_of = |mapping: &Mapping| -> BTreeSet<String> {
         let decided = mapping.rows().iter().filter_map(|row| Some((&row.route, row.decided.as_ref()?)));

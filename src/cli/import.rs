@@ -62,7 +62,7 @@ pub(super) fn run(command: &Import, _: &Common) -> anyhow::Result<Ended> {
     Ok(if import.left_out.is_empty() { Ended::Clean } else { Ended::Findings })
 }
 
-/// A file that is there is replaced in one step, for a gate may watch it.
+/// Replaces an existing file in one step, because a gate may watch it.
 fn write(file: &Path, text: &str, force: bool) -> anyhow::Result<()> {
     let context = || format!("cannot write `{}`", file.display());
     let target =

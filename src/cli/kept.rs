@@ -1,4 +1,4 @@
-//! The mappings that the gates on a database have run, and what a step between two of them does to whom.
+//! The mappings that the gates on a database have run, and the impact of a step between two of them.
 
 use anyhow::Context as _;
 use grants::registry::Registry;
@@ -14,9 +14,9 @@ use crate::facts::Running;
 /// The fewest characters by which a mapping can be named.
 const SHORTEST: usize = 6;
 
-/// The activated mapping whose SHA-256 begins so.
+/// The activated mapping whose SHA-256 has this beginning.
 pub(super) async fn beginning(store: &SharedStore, beginning: &str) -> anyhow::Result<MappingSha256> {
-    // Of fewer characters, another mapping may begin so by tomorrow.
+    // With fewer characters, another mapping may have the same beginning tomorrow.
     anyhow::ensure!(
         beginning.len() >= SHORTEST && beginning.bytes().all(|byte| byte.is_ascii_hexdigit()),
         "`{beginning}` is not the beginning of a SHA-256: give at least {SHORTEST} hexadecimal characters, as \
@@ -31,14 +31,14 @@ pub(super) async fn beginning(store: &SharedStore, beginning: &str) -> anyhow::R
     }
 }
 
-/// The mapping with this hash, as it is kept.
+/// The stored mapping with this hash.
 pub(super) async fn mapping(store: &SharedStore, sha256: &MappingSha256) -> anyhow::Result<Mapping> {
     let text = store.mapping_text(sha256).await?;
     let text = text.with_context(|| format!("the text of the mapping {sha256} is not stored"))?;
     Ok(Mapping::parse(sha256.as_str(), &text)?)
 }
 
-/// Compares two mappings for everybody in the registry, with V2 in force, and hands the impact on.
+/// Compares two mappings for everybody in the registry, with V2 in force, and passes on the impact.
 pub(super) fn compared<T>(
     old: &Mapping,
     new: &Mapping,
@@ -49,7 +49,7 @@ pub(super) fn compared<T>(
     with(&impact(old, new, &registry.catalog, &population, Switches { rbac_v2: true }))
 }
 
-/// Prints a note where the gates run different mappings: the output is then not true of all of them.
+/// Prints a note if the gates run different mappings: the output then does not apply to all of them.
 pub(super) fn warn_where_gates_differ(running: &Running) {
     if let Some(warning) = running.warning() {
         println!("{}\n", wrapped(&warning, columns(), 0, 4));

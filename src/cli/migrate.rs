@@ -119,10 +119,10 @@ pub(super) fn run(command: &Migrate, common: &Common) -> anyhow::Result<Ended> {
     })
 }
 
-/// The number of the migration from which on gates seal each grant with its content: the first.
+/// The number of the first migration with which gates seal each grant with its content.
 const SEALING: &str = "0400";
 
-/// How many rows of grants there are from before.
+/// The number of grant rows from before, by table.
 async fn unsealed(store: &SharedStore) -> anyhow::Result<serde_json::Value> {
     let counts = store.unsealed_grants().await.context("the grants of before could not be counted")?;
     Ok(counts.into_iter().map(|(table, count)| (table.to_owned(), serde_json::Value::from(count))).collect())
@@ -156,7 +156,7 @@ async fn grant(store: &SharedStore, role: &str) -> anyhow::Result<Ended> {
     Ok(Ended::Findings)
 }
 
-/// A plan as a file that a person reads, and psql too.
+/// A plan as a file for a person, and for psql.
 fn shown(plan: &Plan, seed: Option<Seed>) -> String {
     let mut lines = Vec::new();
     if plan.statements.is_empty() {
@@ -186,7 +186,7 @@ fn shown(plan: &Plan, seed: Option<Seed>) -> String {
     lines.join("\n")
 }
 
-/// Progress on standard error. Whom it waits for is printed when that changes, and now and then.
+/// Progress on standard error. The holders of the awaited lock are printed when they change, and now and then.
 #[derive(Default)]
 struct Screen {
     last: Mutex<Vec<i32>>,

@@ -1,4 +1,4 @@
-//! What flags and variables of a gate that serves override.
+//! The settings that flags and variables of a serving gate override.
 
 use clap::Args;
 

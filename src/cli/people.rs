@@ -1,4 +1,4 @@
-//! What the commands about people share: the impact of a change, and what is printed of it.
+//! Shared by the commands about people: the impact of a change, and how it is printed.
 
 use std::io::Write as _;
 
@@ -49,7 +49,7 @@ pub(super) async fn admin_table(store: &SharedStore) -> anyhow::Result<AdminTabl
     Ok(if store.has_own_admins().await? { AdminTable::Gate } else { AdminTable::Console })
 }
 
-/// Makes the changes that are wanted, or shows what they would do.
+/// Makes the requested changes, or shows their impact.
 pub(super) fn run(
     common: &Common,
     how: &How,
@@ -78,7 +78,7 @@ pub(super) fn run(
         let (state, plan) = grants::change_with(&store, &notary, wanted, terms, by, further).await?;
         checkpoint::keep(&settings, &store, &notary).await;
         let mapping = mapping(&store, &settings, common).await;
-        // What was committed is reported, and applied, also where what is left cannot be read.
+        // The committed change is reported and applied even if the remaining memberships cannot be read.
         let left = left(&store, wanted, &plan, now).await;
         let report = PrintedChange {
             left: left.as_ref().cloned().unwrap_or_default(),
@@ -91,7 +91,7 @@ pub(super) fn run(
     })
 }
 
-/// What is left of the groups that somebody is removed from.
+/// What remains of the groups that an admin is removed from.
 async fn left(
     store: &SharedStore,
     wanted: &[RbacChange],
@@ -118,13 +118,13 @@ pub(super) async fn settle(store: SharedStore, plan: &Plan, format: TextOrJson) 
     }
 }
 
-/// What a change is judged by, and what it is called: the mapping that the gates run, or the file.
+/// The mapping that a change is judged by, and its name: the one that the gates run, or the file.
 pub(super) struct Judged {
     pub(super) name: String,
     pub(super) mapping: Mapping,
 }
 
-/// The mapping; the reason why there is none where it cannot be read. A change is not refused for that.
+/// The mapping, or the reason why it cannot be read. A change is not refused for that.
 pub(super) async fn mapping(
     store: &SharedStore,
     settings: &Settings,
@@ -136,7 +136,7 @@ pub(super) async fn mapping(
     }
 }
 
-/// All that is printed as JSON.
+/// The whole JSON output.
 #[derive(Serialize)]
 struct PrintedChange<'t> {
     dry_run: bool,
@@ -144,12 +144,12 @@ struct PrintedChange<'t> {
     already: &'t [String],
     /// The rows of `rbac_grants_audit`.
     audit: Vec<Value>,
-    /// `None` where there is no mapping to judge by.
+    /// `None` if there is no mapping to judge by.
     mapping: Option<&'t str>,
     impact: Option<Value>,
     /// The same with every cluster on V2.
     impact_on_v2: Option<Value>,
-    /// What still brings somebody the roles of a group that they were removed from.
+    /// What still gives an admin the roles of a group that the admin was removed from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left: Vec<Left>,
 }
@@ -208,7 +208,7 @@ fn print(
     Ok(())
 }
 
-/// What a change opens and closes: route by route where it is asked for, else in a line.
+/// What a change opens and closes: route by route if requested, otherwise in one line.
 pub(super) fn impact_in_words(
     state: &State,
     plan: &Plan,
@@ -243,7 +243,8 @@ pub(super) fn impact_in_words(
     Ok(())
 }
 
-/// What changes for tickets and in break-glass sessions; what follows then is of groups alone.
+/// The changes for tickets and in break-glass sessions; the text after them then concerns groups and legacy roles
+/// alone.
 fn write_apart(out: &mut Vec<u8>, mapping: &Mapping, state: &State, plan: &Plan) -> std::io::Result<()> {
     let apart = grants::apart::apart(mapping, state, plan);
     for one in &apart {
@@ -252,10 +253,10 @@ fn write_apart(out: &mut Vec<u8>, mapping: &Mapping, state: &State, plan: &Plan)
     if apart.is_empty() { Ok(()) } else { writeln!(out, "Through groups and legacy roles:") }
 }
 
-/// How many rows of history are shown of one admin or group.
+/// At most this many rows of history are shown for one admin or group.
 pub(super) const SHOWN: u32 = 20;
 
-/// Names in a row, or that there are none.
+/// The names in a row, or `none`.
 pub(super) fn or_none<T: AsRef<str>>(names: &[T]) -> String {
     if names.is_empty() {
         return "none".to_owned();
@@ -263,7 +264,7 @@ pub(super) fn or_none<T: AsRef<str>>(names: &[T]) -> String {
     names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
 }
 
-/// What the commands have recorded, and what others wrote.
+/// The records of the commands, and the changes by other writers.
 pub(super) fn print_history(grants: &[StoredGrant], writes: &[StoredWrite]) {
     if !grants.is_empty() {
         println!("Recorded grants, the latest first:");

@@ -3,12 +3,12 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-/// Written over itself on standard error, a few times a second.
+/// Overwrites itself on standard error, a few times a second.
 pub(super) struct Progress {
     what: &'static str,
     all: usize,
     done: usize,
-    /// `None` where nobody watches.
+    /// `None` if standard error is not a terminal.
     printed: Option<Instant>,
 }
 

@@ -50,7 +50,7 @@ pub(super) fn run(command: &Replay, common: &Common) -> anyhow::Result<Ended> {
     })
 }
 
-/// What the decision log has, each with the mapping that decided it.
+/// The recorded decisions, each with the mapping that decided it.
 async fn recorded(store: &SharedStore, since: DateTime<Utc>) -> anyhow::Result<Vec<Recorded>> {
     let mut mappings: HashMap<String, Option<Arc<Mapping>>> = HashMap::new();
     let mut recorded = Vec::new();
@@ -59,7 +59,7 @@ async fn recorded(store: &SharedStore, since: DateTime<Utc>) -> anyhow::Result<V
             Some(known) => known.clone(),
             None => {
                 let sha256 = MappingSha256::new(decision.mapping_sha256.as_str());
-                // A text that is not kept, or that this gate does not read any more, cannot be asked.
+                // A mapping whose text is not stored, or that this gate can no longer read, cannot be asked.
                 let mapping = kept::mapping(store, &sha256).await.ok().map(Arc::new);
                 mappings.insert(decision.mapping_sha256, mapping.clone());
                 mapping

@@ -209,7 +209,7 @@ async fn show(
     Ok(Ended::Clean)
 }
 
-/// With the roles as a list.
+/// The item with its roles as a list.
 fn as_json(item: &ReviewItem) -> serde_json::Value {
     let mut shown = json!(item);
     shown["roles"] = serde_json::from_str(&item.roles).unwrap_or_default();

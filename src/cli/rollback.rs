@@ -26,7 +26,7 @@ pub(super) const EXAMPLES: Examples = &[(
     ],
 )];
 
-/// Longer than the lease of a gate that is silent, and than any gate takes to look.
+/// Longer than the lease of a silent gate, and than any gate takes for a look.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Activate an earlier mapping
@@ -53,7 +53,7 @@ pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Ended> 
     with_notary(&settings, async |store, notary| {
         let plan = Plan::make(command, &store, &settings.mapping.file).await?;
         if !command.yes {
-            // Nobody can agree to what they could not read: as long as nothing is done, a closed output stops it.
+            // An operator cannot agree to unread text: as long as nothing is done, a closed output stops the command.
             let mut out = io::stdout();
             plan.write_impact(&store, &mut out).await.context("nothing was changed")?;
             if !agreed(&mut out)? {
@@ -79,7 +79,7 @@ pub(super) fn run(command: &Rollback, common: &Common) -> anyhow::Result<Ended> 
     })
 }
 
-/// Records what every gate is to do.
+/// Records the order to every gate.
 async fn order(plan: &Plan, store: &SharedStore, notary: &Notary) -> anyhow::Result<Goal> {
     let at = chrono::Utc::now();
     let new = NewPin {
@@ -96,7 +96,7 @@ async fn order(plan: &Plan, store: &SharedStore, notary: &Notary) -> anyhow::Res
     Ok(Goal { pin: new.id, mapping: new.sha256 })
 }
 
-/// Asks for confirmation on the terminal. Without a terminal nobody can confirm.
+/// Asks for confirmation on the terminal. Without a terminal, nothing can be confirmed.
 fn agreed(out: &mut dyn Write) -> anyhow::Result<bool> {
     let stdin = io::stdin();
     anyhow::ensure!(stdin.is_terminal(), "cannot ask for confirmation without a terminal: use `--yes`");

@@ -47,7 +47,7 @@ pub(super) enum LogFormat {
 
 pub(super) fn run(command: &Serve, common: &Common) -> anyhow::Result<Ended> {
     let settings = command.overrides.settings(common)?;
-    // Dropped last, so that what went wrong at the end is reported too.
+    // Dropped last, so that errors at the end are reported too.
     let _flush = ready(&settings, common, command.log_format)?;
     let secrets = Secrets::load(&settings, |name| std::env::var(name).ok())?;
     let start = Start { upgrade: command.upgrade, replaces_itself: true, ..flags_at_start()? };
@@ -61,7 +61,7 @@ pub(super) fn ready(
     common: &Common,
     log_format: LogFormat,
 ) -> anyhow::Result<Option<FlushOnDrop>> {
-    // A flag or a variable can make it production after the file was checked.
+    // A flag or a variable can turn it into a production gate after the file was checked.
     anyhow::ensure!(!settings.lacks_hosts(), "[firewall] {HOSTS_ARE_NEEDED}");
     let (tracker, flush) = tracker(settings)?.unzip();
     start_log(log_format, tracker);
@@ -100,7 +100,7 @@ fn tracker(settings: &Settings) -> anyhow::Result<Option<(Tracker, FlushOnDrop)>
 /// Starts the log on standard error, which `RUST_LOG` filters, and the error tracker, which it does not.
 pub(super) fn start_log(format: LogFormat, tracker: Option<Tracker>) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        // pingora logs the client's bytes at some of its levels; the gate logs what an operator needs itself.
+        // pingora logs the client's bytes at some of its levels; the gate itself logs what an operator needs.
         .unwrap_or_else(|_| "info,pingora_core=off,pingora_proxy=off,pingora=off,sqlx=warn".into());
     let log = tracing_subscriber::fmt::layer()
         .with_ansi(Style::of(&std::io::stderr()) == Style::Coloured)

@@ -10,7 +10,7 @@ use store::SharedStore;
 use crate::freshness::barrier::{Barrier, Settled};
 use crate::settings::MAX_STALENESS_MS;
 
-/// Waits until every gate acts on what was committed before, and prints who does.
+/// Waits until every gate acts on what was committed before, and prints which gates do.
 ///
 /// # Errors
 ///
@@ -30,7 +30,7 @@ pub(super) async fn wait(store: SharedStore) -> anyhow::Result<()> {
 }
 
 async fn settled(store: SharedStore) -> anyhow::Result<Settled> {
-    // No gate may have a longer lease; the rest is for the database.
+    // No gate may have a longer lease; the rest of the time is for the database.
     let limit = Duration::from_millis(MAX_STALENESS_MS.end() + 5_000);
     Barrier::new(store, Arc::new(SystemClock)).settle_now(limit).await.context(
         "the change is committed, but whether every gate applies it yet could not be determined; each does within \

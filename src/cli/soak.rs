@@ -59,10 +59,10 @@ pub(super) fn run(command: &Soak, common: &Common) -> anyhow::Result<Ended> {
         let is_ready = states.iter().all(|state| match state.verdict {
             Readiness::Ready | Readiness::Enforced => true,
             Readiness::NotReady | Readiness::Refused => false,
-            // Nobody wants to promote it, unless it was asked about.
+            // It is not up for promotion, unless it was asked for.
             Readiness::Legacy => command.clusters.is_empty(),
         });
-        // What some gates have seen is no evidence about the others.
+        // Evidence from some gates is not evidence about the others.
         Ok(if is_ready && running.differing.is_empty() { Ended::Clean } else { Ended::Findings })
     })
 }
@@ -83,7 +83,7 @@ fn print_text(states: &[ClusterState]) {
         }
         for line in text::block(state).lines() {
             let indent = line.len() - line.trim_start().len();
-            // Columns are kept as they are; only what is too long for them is wrapped.
+            // Columns are kept; only lines that are too long for them are wrapped.
             if line.chars().count() <= columns() {
                 println!("{line}");
             } else {

@@ -145,7 +145,7 @@ pub(super) fn run(command: &Ticket, common: &Common) -> anyhow::Result<Ended> {
     }
 }
 
-/// FreeScout as the settings name it.
+/// FreeScout, as the settings specify it.
 fn help_desk(settings: &Settings) -> anyhow::Result<FreeScout> {
     let key = freescout_key(settings, |name| std::env::var(name).ok())?;
     let freescout = key.as_ref().map(|key| server::freescout(settings, key)).transpose()?.flatten();

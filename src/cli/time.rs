@@ -22,7 +22,7 @@ pub(super) enum Until {
 }
 
 impl Until {
-    /// The moment, counted from `now`; `None` where it is beyond all times.
+    /// The moment, counted from `now`; `None` if it is out of range.
     pub(super) fn from(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Until::Time(time) => Some(time),
@@ -60,7 +60,7 @@ pub(super) fn past(text: &str) -> Result<DateTime<Utc>, String> {
     }
 }
 
-/// A number of days, at most as many as are ever kept: `30`, `30d`, `48h`.
+/// A number of days, at most the longest retention: `30`, `30d`, `48h`.
 pub(super) fn days(text: &str) -> Result<u32, String> {
     let count = Unit::Days.count_in(text)?;
     let fits = u32::try_from(count).ok().filter(|days| (1..=MAX_DAYS).contains(days));

@@ -115,7 +115,7 @@ impl Token {
     }
 }
 
-/// The settings name callers by it.
+/// The settings refer to callers by this name.
 fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
         return Err("a token needs a name, without spaces around it".to_owned());
@@ -157,7 +157,7 @@ pub(super) fn run(command: &Token, common: &Common) -> anyhow::Result<Ended> {
                 store.create_token(&new, &notary.note(created(&new).into_record(now))).await?;
                 checkpoint::keep(&settings, &store, &notary).await;
                 show(name, &token)?;
-                // Standard output is the token alone.
+                // Standard output carries only the token.
                 for line in impact(&store, &settings, common, (name, grants), false).await? {
                     eprintln!("{line}");
                 }
@@ -214,7 +214,7 @@ fn show(name: &str, token: &str) -> anyhow::Result<()> {
         .with_context(|| format!("the token could not be shown: revoke `{name}` and create another"))
 }
 
-/// What becomes of the machine, in sentences.
+/// The impact on the machine, in sentences.
 async fn impact(
     store: &SharedStore,
     settings: &Settings,

@@ -125,7 +125,7 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
     Ok(if report.is_clean() { Ended::Clean } else { Ended::Findings })
 }
 
-/// Adds to each answer how many audit rows name its request. Rows that went to the gate's spool are not there yet.
+/// Adds to each answer how many audit rows name its request. Rows in the gate's spool are not in the database yet.
 async fn with_audit_rows(
     store: &SharedStore,
     mut outcomes: Vec<CaseResult>,

@@ -1,10 +1,10 @@
-//! What `console-gate migrate` has put on Console's tables.
+//! The triggers that `console-gate migrate` put on Console's tables.
 
 use store::console::watch::Watch;
 
 use super::announce;
 
-/// Says which tables are watched and why, or why none is.
+/// Prints which tables are watched, or why none is.
 pub(super) fn show(watch: &Watch) {
     let word = if watch.is_new { "watching" } else { "watched " };
     for table in &watch.tables {

@@ -1,4 +1,4 @@
-//! Every disagreement that is kept, compared with its sign-off.
+//! Every stored disagreement, compared with its sign-off.
 
 use policy::decision::Direction;
 use policy::rbac::census::CallerKind;
@@ -8,21 +8,21 @@ use store::{SharedStore, StoreError};
 use workbench::drift::{Disagreement, Key, Sighting, Situation};
 use workbench::soak::Overflow;
 
-/// What is known of drift.
+/// The known drift.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DriftReport {
-    /// The latest seen first.
+    /// The most recently seen first.
     pub disagreements: Vec<Disagreement>,
-    /// What was too much to be kept one by one.
+    /// Disagreements that were too many to store one by one.
     pub overflow: Vec<Overflow>,
 }
 
 impl DriftReport {
-    /// The disagreement of this id, which may be cut short as long as it is the only one that begins so.
+    /// The disagreement with this id, which may be shortened as long as it stays unique.
     ///
     /// # Errors
     ///
-    /// None begins so, or several: a sentence for the operator who typed it.
+    /// No id begins like this, or several do: a sentence for the operator who typed it.
     pub fn named(&self, id: &str) -> Result<&Disagreement, String> {
         let mut matching =
             self.disagreements.iter().filter(|drift| !id.is_empty() && drift.id.starts_with(id));
@@ -36,7 +36,7 @@ impl DriftReport {
     }
 }
 
-/// Gathers the drift, and compares it with what the running mapping requires and what everybody holds.
+/// Reads the drift, and compares it with the requirements of the running mapping and with everybody's grants.
 ///
 /// # Errors
 ///

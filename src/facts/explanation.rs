@@ -1,4 +1,4 @@
-//! What an explanation is made from, all of it as of one epoch.
+//! The facts for an explanation, all read as of one epoch.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use workbench::explanation::{Asker, Explanation, Facts, explain};
 
 use crate::freshness::{AccessError, AccessResolver};
 
-/// About whom `explain` is asked.
+/// The caller that `explain` is asked about.
 #[derive(Clone, Debug)]
 pub enum Whom {
     /// The admin with this id.
     Admin(String),
-    /// A member of this group alone.
+    /// A member of only this group.
     Group(String),
-    /// Somebody with this legacy role and no group.
+    /// A caller with this legacy role and no group.
     LegacyRole(LegacyRole),
 }
 
-/// Why nothing can be explained.
+/// Why no explanation is possible.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
     #[error(transparent)]
@@ -45,18 +45,18 @@ pub enum ExplainError {
     NotAnId,
 }
 
-/// What the database says, as of one epoch.
+/// The facts in the database, as of one epoch.
 pub struct Explainer {
     control: Control,
     registry: Registry,
     whom: Option<Whom>,
-    /// What the admin holds who was asked about.
+    /// The grants of the admin in question.
     access: Option<Arc<Access>>,
     break_glass: BreakGlassRules,
 }
 
 impl Explainer {
-    /// Reads what an explanation by `mapping` about `whom` needs; `now` says what has ended.
+    /// Reads the facts that an explanation by `mapping` needs about this caller; `now` determines what has ended.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Explainer {
         Err(RegistryError::Changing.into())
     }
 
-    /// Explains the request by `mapping`, which is called `file`.
+    /// Explains the request by `mapping`, under the name `file`.
     pub fn explain(
         &self,
         mapping: &Mapping,
@@ -124,7 +124,7 @@ impl Explainer {
     }
 }
 
-/// Whether the group or the legacy role exists: an explanation about a spelling mistake would be a wrong one.
+/// Checks that the group or the legacy role exists: an explanation for a misspelt name would be wrong.
 fn check(registry: &Registry, mapping: &Mapping, whom: Option<&Whom>) -> Result<(), ExplainError> {
     let hint =
         |meant: Option<&str>| meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));

@@ -10,11 +10,12 @@ use workbench::soak::{Activation, shadow_since, v2_since};
 
 use super::soak::{flag, rollouts};
 
-/// How many activations are read. If that is not far enough back, a cluster appears to have been in its mode for a
-/// shorter time than it has: it waits longer, and is never flipped too early.
+/// The number of activations to read. If they do not reach back far enough, a cluster appears to have been in its mode
+/// for a shorter time than it has: it waits longer, and is never flipped too early.
 const MOST_ACTIVATIONS: u32 = 1_000;
 
-/// The clusters that a mapping would flip to V2 before their time. `running` is what the asking gate runs, if a gate asks.
+/// The clusters that a mapping would flip to V2 before their time. `running` is the mapping of the asking gate, if a
+/// gate asks.
 ///
 /// # Errors
 ///

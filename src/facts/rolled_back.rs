@@ -1,6 +1,6 @@
-//! The rollback in force, and what a file contains of that which it took back.
+//! The rollback in force, and the parts of a file that it took back.
 //!
-//! A silent gate counts as one that does not follow: one that lost its database cannot be told from one that stopped.
+//! A silent gate counts as one that does not follow: a gate that lost its database looks the same as one that stopped.
 
 use policy::diagnostic::Diagnostic;
 use policy::ids::MappingSha256;
@@ -10,13 +10,13 @@ use policy::mapping::taken_back::{TakenBack, finding};
 use store::mappings::Pin;
 use store::{Store, StoreError};
 
-/// A rollback that was not released, compared with a file.
+/// A rollback that has not been released, compared with a file.
 #[derive(Clone, Debug)]
 pub struct RolledBack {
     pub pin: Pin,
-    /// Whether the file is one that it replaced.
+    /// Whether the rollback replaced the file.
     pub is_replaced: bool,
-    /// What the file contains of that which it took back.
+    /// The parts of the file that the rollback took back.
     pub contains: Vec<TakenBack>,
     /// The mappings that ran, by their hash, whose text is not kept or is of a format that this version does not read: what was
     /// taken back is not known then.
@@ -24,12 +24,12 @@ pub struct RolledBack {
 }
 
 impl RolledBack {
-    /// Whether a gate does not activate the file until a release.
+    /// Whether gates do not activate the file until a release.
     pub fn holds(&self) -> bool {
         self.is_replaced || !self.contains.is_empty() || !self.unreadable.is_empty()
     }
 
-    /// The finding that the file is; `None` where a gate would activate it.
+    /// The finding about the file; `None` if a gate would activate it.
     pub fn finding(&self) -> Option<Diagnostic> {
         let pinned = self.pin.sha256.as_ref()?.short();
         let by = &self.pin.by;
@@ -63,7 +63,7 @@ pub async fn rolled_back(store: &Store, mapping: &Mapping) -> Result<Option<Roll
     against(store, store.pin().await?, mapping).await
 }
 
-/// The same for a pin that was read already.
+/// The same for a pin that has been read already.
 ///
 /// # Errors
 ///

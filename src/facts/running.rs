@@ -1,4 +1,4 @@
-//! What the gates of a database run.
+//! The mappings that the gates of a database run.
 
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
@@ -9,12 +9,13 @@ use store::{SharedStore, StoreError};
 
 use super::WorkbenchError;
 
-/// What runs, whatever a file says by now.
+/// The running mapping, whatever a file contains by now.
 #[derive(Debug)]
 pub struct Running {
-    /// What every gate runs; where they differ, the one of theirs that was activated last.
+    /// The mapping that every gate runs. If they differ: the one that was activated last if a gate runs it, otherwise
+    /// the first gate's.
     pub mapping: Mapping,
-    /// The gates, where they run different mappings: then [`Running::mapping`] is not the mapping of all.
+    /// The gates, if they run different mappings: [`Running::mapping`] is then not the mapping of all.
     pub differing: Vec<GateRuns>,
 }
 
@@ -27,7 +28,7 @@ pub struct GateRuns {
 }
 
 impl Running {
-    /// A sentence where the gates differ.
+    /// A sentence if the gates differ.
     pub fn warning(&self) -> Option<String> {
         let gates = in_words(&self.differing)?;
         let used = self.mapping.sha256().short();
@@ -35,7 +36,7 @@ impl Running {
     }
 }
 
-/// `a/1 runs 0123456789ab, b/2 runs fedcba987654`; nothing where nobody differs.
+/// `a/1 runs 0123456789ab, b/2 runs fedcba987654`; `None` if no gate differs.
 pub fn in_words(differing: &[GateRuns]) -> Option<String> {
     let short = |sha256: &str| sha256.get(..12).unwrap_or(sha256).to_owned();
     let runs = |one: &GateRuns| format!("{} runs {}", one.gate, short(&one.mapping_sha256));
@@ -43,11 +44,11 @@ pub fn in_words(differing: &[GateRuns]) -> Option<String> {
     (!gates.is_empty()).then(|| gates.join(", "))
 }
 
-/// What the gates report that they run. Where none runs, the mapping that was activated last.
+/// The mapping that the gates report; if no gate is running, the one that was activated last.
 ///
 /// # Errors
 ///
-/// Nothing was activated yet, or the database is away.
+/// No mapping was activated yet, or the database is away.
 pub async fn running(store: &SharedStore) -> Result<Running, WorkbenchError> {
     let Observed { gates, runs } = observed(store).await?;
     let sha256 = runs.ok_or(WorkbenchError::NoMapping)?;
@@ -59,7 +60,8 @@ pub async fn running(store: &SharedStore) -> Result<Running, WorkbenchError> {
 /// The gates, and what they run.
 pub struct Observed {
     pub gates: Vec<RunningGate>,
-    /// The mapping that was activated last, unless gates run and none of them runs it; `None` where none ever was.
+    /// The mapping that was activated last. If gates run and none of them runs it, the first gate's; `None` if there
+    /// never was one.
     pub runs: Option<MappingSha256>,
 }
 
@@ -73,7 +75,7 @@ pub async fn observed(store: &SharedStore) -> Result<Observed, StoreError> {
     Ok(together(gates, store.latest_activation().await?))
 }
 
-/// A gate records a mapping first, and reports it once it runs: what was recorded last is newer than that gate's report.
+/// A gate records a mapping before it runs and reports it, so the latest record is newer than the same gate's report.
 fn together(mut gates: Vec<RunningGate>, latest: Option<StoredActivation>) -> Observed {
     let latest = latest.map(|latest| (latest.instance, MappingSha256::new(latest.sha256)));
     if let Some((name, sha256)) = &latest {
@@ -87,7 +89,7 @@ fn together(mut gates: Vec<RunningGate>, latest: Option<StoredActivation>) -> Ob
     Observed { gates, runs }
 }
 
-/// Every gate with what it runs, unless all run the same.
+/// Every gate with its mapping, unless all run the same.
 pub fn differing(gates: &[RunningGate]) -> Vec<GateRuns> {
     if gates.windows(2).all(|pair| pair[0].runs.mapping == pair[1].runs.mapping) {
         return Vec::new();

@@ -19,8 +19,8 @@ use workbench::soak::{
 
 use super::{WorkbenchError, drift};
 
-/// A gate says three times a minute how far it is. A gate that has not for this long has ended without its final
-/// report, or has lost the database; in both cases its latest evidence is missing.
+/// A gate reports its progress three times a minute. A gate that has been silent for this long has ended without its
+/// final report, or has lost the database; in both cases its latest evidence is missing.
 const SILENT: TimeDelta = TimeDelta::minutes(2);
 
 /// The gate of every cluster that the running mapping names, as of `now`.
@@ -65,7 +65,7 @@ pub async fn soak(
     }))
 }
 
-/// What a list of disagreements cannot show: the times of which evidence was lost, as long as they hold a cluster. Of one
+/// The times of lost evidence, which a list of disagreements cannot show, as long as they hold a cluster: of one
 /// cluster, or of all.
 ///
 /// # Errors
@@ -85,18 +85,18 @@ pub async fn evidence_lost(
             lost.extend(phrases(&shadow.evidence_lost, &state.terms));
         }
     }
-    // One that is about every cluster is reported once.
+    // Lost evidence about every cluster is reported once.
     lost.sort();
     lost.dedup();
     Ok(lost)
 }
 
-/// What was lost since, and which gates have gone silent since.
+/// The evidence that was lost since, and the gates that have gone silent since.
 async fn gaps(store: &SharedStore, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<Vec<Gap>, StoreError> {
     let mut gaps: Vec<Gap> = store.gaps(since).await?.into_iter().map(recorded).collect();
     let mut silent: BTreeMap<String, Gap> = BTreeMap::new();
     for gate in store.silent_gates(since - SILENT, now - SILENT).await? {
-        // It is silent about drift and decisions alike: one gap.
+        // Its silence concerns drift and decisions alike: one gap.
         let gap = silenced(gate);
         silent
             .entry(gap.gate.clone())
@@ -107,7 +107,7 @@ async fn gaps(store: &SharedStore, since: DateTime<Utc>, now: DateTime<Utc>) -> 
     Ok(gaps)
 }
 
-/// What Console refused of late, for as long as that may hold a cluster.
+/// Console's recent refusals, for as long as they may hold a cluster.
 async fn refusals(
     store: &SharedStore,
     mapping: &Mapping,
@@ -151,7 +151,7 @@ fn silenced(gate: SilentGate) -> Gap {
     }
 }
 
-/// The activations back to where no cluster that is in shadow now was in shadow without interruption.
+/// The activations that cover the uninterrupted time in shadow of every cluster that is in shadow now.
 async fn activations(store: &SharedStore, mapping: &Mapping) -> Result<Vec<Activation>, StoreError> {
     let mut unbroken: Vec<&Arc<str>> = mapping
         .clusters()
@@ -177,7 +177,7 @@ async fn activations(store: &SharedStore, mapping: &Mapping) -> Result<Vec<Activ
     Ok(activations)
 }
 
-/// What `FLAG_RBAC_V2` is.
+/// The state of `FLAG_RBAC_V2`.
 pub(super) async fn flag(store: &SharedStore) -> Result<Flag, StoreError> {
     Ok(match store.rbac_v2_flip().await? {
         None => Flag::NeverFlipped,
@@ -186,7 +186,7 @@ pub(super) async fn flag(store: &SharedStore) -> Result<Flag, StoreError> {
     })
 }
 
-/// None where the text is not kept, or was for an older version of the gate: nothing shows then that it was shadow.
+/// Empty if the text is not stored, or was for an older version of the gate: nothing then shows that it was shadow.
 pub(super) async fn rollouts(
     store: &SharedStore,
     sha256: &str,
@@ -196,7 +196,7 @@ pub(super) async fn rollouts(
 }
 
 async fn uses_of(store: &SharedStore, cluster: &str, since: DateTime<Utc>) -> Result<Vec<Use>, StoreError> {
-    // Only what was judged in shadow is counted, so the hour in which shadow began counts too.
+    // Only requests judged in shadow are counted, so the hour in which shadow began counts too.
     let stored = store.judged_in_shadow(cluster, DecisionRecord::hour_of(since)).await?;
     let is_admin = |kind: &str| kind == policy::rbac::census::CallerKind::Admin.word();
     Ok(stored

@@ -1,4 +1,5 @@
-//! Who could make a request in the past, and who did: what the database knows of it, and what it does not.
+//! The callers that could make a request in the past, and those that did: the facts that the database has, and those
+//! that it lacks.
 
 mod did;
 mod report;
@@ -38,28 +39,28 @@ pub struct Asked<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub period: Period,
-    /// The present: what is held now is what is known for certain.
+    /// The present. Only the grants of the present are known for certain.
     pub now: DateTime<Utc>,
     pub policy: &'a Policy,
     pub posture: Posture,
     /// The words that mean production in a promotion.
     pub production_words: &'a [String],
-    /// A mapping that is to count all the time, instead of those that the gates ran.
+    /// A mapping that applies the whole time, instead of those that the gates ran.
     pub mapping: Option<&'a Mapping>,
 }
 
-/// Who could, and what that rests on.
+/// Who could, and the assumptions behind that.
 #[derive(Debug, Serialize)]
 pub struct Answer {
     #[serde(flatten)]
     pub who: Who,
-    /// What is not known of the past, and what was taken instead.
+    /// Unknown facts about the past, and the assumptions made instead.
     pub assumptions: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub did: Option<Did>,
 }
 
-/// Answers from what was recorded.
+/// Answers from the records.
 ///
 /// # Errors
 ///
@@ -95,7 +96,7 @@ pub async fn could(store: &SharedStore, asked: &Asked<'_>) -> Result<Answer, Wor
     Ok(Answer { who, assumptions: assumptions.0, did: None })
 }
 
-/// Who did use it, beside who could.
+/// Who could, together with who did.
 ///
 /// # Errors
 ///
@@ -110,7 +111,7 @@ pub async fn did(
     Ok(answer)
 }
 
-/// Sentences, each once.
+/// Sentences, each only once.
 #[derive(Default)]
 struct Assumptions(Vec<String>);
 
@@ -142,7 +143,7 @@ impl Assumptions {
     }
 }
 
-/// What is read, as of one epoch.
+/// The facts, read as of one epoch.
 struct Facts {
     catalog: policy::rbac::catalog::Catalog,
     roster: Vec<RosterFact>,
@@ -152,7 +153,7 @@ struct Facts {
     writes: Vec<StoredWrite>,
     joins: Vec<StoredJoin>,
     sealed: Vec<SealedChange>,
-    /// The edits that were approved, by the request.
+    /// The approved edits, by their requests.
     edits: BTreeMap<String, RbacChange>,
     recording_since: Option<DateTime<Utc>>,
     has_own_admins: bool,
@@ -244,7 +245,7 @@ impl Facts {
             match sealed.event_type.as_str() {
                 "rbac_changed" => {
                     let all = detail["changes"].as_array().into_iter().flatten();
-                    // A membership names nobody there, and does not read as a change.
+                    // A membership does not name its member there, and does not parse as a change.
                     let edges = all.filter_map(|one| serde_json::from_value::<RbacChange>(one.clone()).ok());
                     changes.extend(edges.filter_map(|change| changed(at, &change)));
                 }
@@ -269,7 +270,7 @@ impl Facts {
         changes
     }
 
-    /// A sealed row counts the memberships that it changed; the persons are in rows that an erasure blanks or takes.
+    /// A sealed row counts the memberships that it changed; the members are in rows that an erasure blanks or removes.
     fn look_for_lost_rows(&self, assumptions: &mut Assumptions) {
         let sealed = || self.sealed.iter().filter(|sealed| sealed.event_type == "rbac_changed");
         let ids: HashSet<&str> = sealed().map(|sealed| sealed.id.as_str()).collect();
@@ -295,7 +296,7 @@ impl Facts {
     }
 }
 
-/// Those who are known so far.
+/// The callers that are known so far.
 #[derive(Default)]
 struct People(BTreeMap<(CallerKind, Arc<str>), Holder>);
 
@@ -330,7 +331,7 @@ impl People {
                 holder.groups.extend(group);
                 return;
             }
-            // Read with the times at which they were given, from another table.
+            // Read from another table, with the times of their grants.
             Origin::Ticket => return,
             Origin::Timed | Origin::Request => grant.span(),
             Origin::BreakGlass => capped(grant.span()),
@@ -340,7 +341,7 @@ impl People {
             (origin, Some(group)) => Held::Group { group, origin },
             (_, None) => return,
         };
-        // Without a start or an end that can be read, it never granted anything.
+        // Without a readable start and end, it never granted anything.
         let Span { starts: Some(from), ends: Some(ends) } = span else { return };
         let until = grant.revoked_at.map_or(ends, |revoked| revoked.min(ends));
         holder.spans.push(Holding {
@@ -377,7 +378,7 @@ fn legacy(fact: &RosterFact) -> Option<LegacyRole> {
     fact.name.as_deref().and_then(LegacyRole::parse)
 }
 
-/// What somebody else wrote.
+/// A change by another writer.
 fn written(write: &StoredWrite, assumptions: &mut Assumptions) -> Option<Changed> {
     let (Some(subject), Some(object)) = (&write.subject, &write.object) else {
         assumptions.add(format!(
@@ -399,7 +400,7 @@ fn written(write: &StoredWrite, assumptions: &mut Assumptions) -> Option<Changed
     Some(Changed { at: write.at_utc, change, is_added: write.change == "added" })
 }
 
-/// The edge that a command made. A membership has a sealed row of its own.
+/// The edge that a command changed. A membership has a sealed row of its own.
 fn changed(at: DateTime<Utc>, change: &RbacChange) -> Option<Changed> {
     let arc = |name: &String| Arc::from(name.as_str());
     let (change, is_added) = match change {
@@ -426,7 +427,7 @@ fn changed(at: DateTime<Utc>, change: &RbacChange) -> Option<Changed> {
     Some(Changed { at, change, is_added })
 }
 
-/// The changes of approved requests for an edit.
+/// The changes by approved requests for an edit.
 async fn edits(store: &SharedStore) -> Result<BTreeMap<String, RbacChange>, StoreError> {
     let approved = store.access_requests(Some(RequestState::Approved), None, u32::MAX).await?;
     let edit = |request: &store::access_requests::AccessRequest| {

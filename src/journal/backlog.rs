@@ -14,7 +14,8 @@ use super::bringing::{CHUNK, Damage, bring, damaged, parse};
 use super::spool::{Spool, SpoolError};
 
 /// Rows that may be held in memory because neither the database nor the spool took them. Their callers were answered
-/// 503; they are held because the database may have taken them all the same, and the chain goes on from them.
+/// with 503; the rows are held because the database may have taken them nevertheless, and the chain continues from
+/// them.
 const MOST_UNSETTLED: usize = 4_096;
 /// For how long parts are replayed before new rows have their turn.
 const TURN: Duration = Duration::from_millis(100);
@@ -24,8 +25,8 @@ const REST: Duration = Duration::from_millis(500);
 /// The waiting rows.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    /// Locked for longer than a look only by a job on the disk. A job goes on when the task that waits for it is dropped;
-    /// who asks next waits for its end.
+    /// Only a job on the disk locks it for longer than a look. A job continues when the task that waits for it is
+    /// dropped; the next task waits for its end.
     spool: Option<Arc<Mutex<Spool>>>,
     /// Rows that neither place took, the oldest first.
     unsettled: Vec<Entry>,
@@ -101,7 +102,7 @@ impl Backlog {
         damages
     }
 
-    /// One transaction's worth of the oldest rows.
+    /// Replays the oldest rows, as many as one transaction takes.
     async fn replay_part<S>(
         &mut self,
         store: &S,
@@ -133,13 +134,13 @@ impl Backlog {
         Ok(())
     }
 
-    /// Leaves only the waiting rows to the next gate.
+    /// Leaves only the waiting rows for the next gate.
     pub(super) async fn close(&mut self) {
         let closed = self.on_disk(|spool| spool.close()).await.and_then(|closed| closed.unwrap_or(Ok(())));
         if let Err(error) = closed {
             tracing::warn!(%error, "an empty spool could not be deleted");
         }
-        // With it goes the lock on its file.
+        // This also releases the lock on its file.
         self.spool = None;
     }
 }

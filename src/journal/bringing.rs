@@ -12,15 +12,15 @@ use store::{AuditStore, StoreError};
 
 use super::spool::Line;
 
-/// Lines that are brought in one transaction.
+/// Lines in one transaction.
 pub(super) const CHUNK: usize = 256;
-/// A file may be nothing but noise: more pieces of damage than these are reported as one.
+/// A file may contain nothing but noise: beyond this number, pieces of damage are reported as one.
 const MOST_PIECES: usize = 100;
 
-/// The parts of a spool that are no rows.
+/// The parts of a spool that are not rows.
 #[derive(Debug, Default)]
 pub(super) struct Damage {
-    /// Where each begins, if that is known, and its bytes.
+    /// The start of each, if it is known, and its bytes.
     pieces: Vec<(Option<u64>, u64)>,
 }
 
@@ -42,7 +42,7 @@ impl Damage {
     }
 }
 
-/// The audit event for a part of a spool that is no row.
+/// The audit event for a part of a spool that is not a row.
 pub(super) fn damaged(file: &Path, offset: Option<u64>, bytes: u64) -> AuditEvent {
     let file = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     AuditEvent::SpoolDamaged { file, offset, bytes }
@@ -55,7 +55,7 @@ pub(super) fn parse(lines: Vec<Line>, damage: &mut Damage) -> Vec<Entry> {
         match line {
             Line::Whole(text) => match serde_json::from_str(&text) {
                 Ok(entry) => entries.push(entry),
-                // Written by a gate of another version, or not by a gate.
+                // Written by a gate of a different version, or not by a gate.
                 Err(_) => damage.add(None, text.len() as u64),
             },
             Line::Damaged { offset, bytes } => damage.add(Some(offset), bytes),
@@ -64,8 +64,8 @@ pub(super) fn parse(lines: Vec<Line>, damage: &mut Damage) -> Vec<Entry> {
     entries
 }
 
-/// Appends those rows that are not in the database yet. A row that the database refuses for its content would
-/// block all others for ever: it is set aside, beside the spool that it came from.
+/// Appends the rows that are not in the database yet. A row that the database refuses for its content would block all
+/// others forever: it is set aside, beside the spool that it came from.
 pub(super) async fn bring<S>(
     store: &S,
     entries: &[Entry],
@@ -84,7 +84,7 @@ where
             Err(error) if error.is_final() => {
                 counter!("gate_audit_refused_total").increment(1);
                 tracing::error!(%error, id = %entry.record.id, "the database refuses an audit row; it is set aside");
-                // A row that never reached a spool was answered 503: nothing rests on it.
+                // A row that never reached a spool was answered with 503: nothing depends on it.
                 if let Some(from) = from {
                     set_aside(entry.clone(), from.with_extension("refused")).await?;
                 }

@@ -6,8 +6,8 @@
 //!                -> 503                 (when the spool does not take them either)
 //! ```
 //!
-//! A row is sealed before it is written, so where it ends up changes nothing about it: a row that may or may not have
-//! been committed when the connection broke is written again under the same id, and is there once.
+//! A row is sealed before it is written, so its destination does not change it: a row that may or may not have been
+//! committed when the connection broke is written again under the same id, and is stored once.
 
 use std::mem;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -35,7 +35,7 @@ pub(super) struct Waiting {
     pub(super) done: oneshot::Sender<Result<(), AuditError>>,
 }
 
-/// The record could not be made durable; what it records must not be answered as if it were.
+/// The record could not be made durable; the answer must not treat it as durable.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AuditError {
     /// More records wait than the writer will hold.
@@ -81,7 +81,7 @@ impl AuditState {
 #[derive(Debug, Default)]
 pub(super) struct SharedState {
     state: AtomicU8,
-    /// Why the database took no rows when it was asked last: [`StoreError::kind`].
+    /// Why the database took no rows at the last attempt: [`StoreError::kind`].
     problem: Mutex<Option<&'static str>>,
 }
 
@@ -110,8 +110,8 @@ impl SharedState {
     }
 }
 
-/// Writes the chain's rows. A runtime that ends may drop any of its futures half-way: the next call writes the rows again that
-/// were under way.
+/// Writes the chain's rows. A runtime that ends may drop any of its futures halfway: the next call writes the rows
+/// again that were under way.
 pub(super) struct ChainWriter<S: ?Sized> {
     pub(super) store: Arc<S>,
     pub(super) chain: Chain,
@@ -119,18 +119,18 @@ pub(super) struct ChainWriter<S: ?Sized> {
     pub(super) backlog: Backlog,
     pub(super) checkpoints: Option<Checkpoints>,
     pub(super) pace: Pace,
-    /// At most so many rows share a transaction.
+    /// At most this many rows share a transaction.
     pub(super) batch: usize,
     /// For one exchange with the database.
     pub(super) database_time: Duration,
     pub(super) state: Arc<SharedState>,
     pub(super) waiting: mpsc::Receiver<Waiting>,
-    /// Sealed, and not known to be anywhere yet.
+    /// Sealed, and not yet known to be stored anywhere.
     pub(super) under_way: Vec<Entry>,
 }
 
 impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
-    /// Writes one batch of the waiting rows. False: none wait.
+    /// Writes one batch of the waiting rows; false if none wait.
     pub(super) async fn write_waiting(&mut self) -> bool {
         let (mut drafts, mut callers) = (Vec::new(), Vec::new());
         while drafts.len() < self.batch
@@ -150,7 +150,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         true
     }
 
-    /// One outcome a draft, in order.
+    /// Returns one outcome per draft, in order.
     async fn write(&mut self, drafts: Vec<Draft>) -> Vec<Result<(), AuditError>> {
         let count = drafts.len();
         self.settle_given_up().await;
@@ -167,20 +167,20 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
                     return vec![Ok(()); count];
                 }
                 Err(error) if error.is_final() => {
-                    // None of them was taken. One of them is to blame, and must not cost the others their rows.
+                    // None of them was taken. One of them is the cause, and must not cost the others their rows.
                     let drafts = self.unseal(before);
                     return self.write_each(drafts).await;
                 }
                 Err(error) => error,
             }
         } else {
-            // Behind the rows that wait already, so that rows reach the database in order.
+            // Behind the rows that are already waiting, so that rows reach the database in order.
             StoreError::Unavailable("rows wait in the spool".into())
         };
         vec![self.spool(error).await; count]
     }
 
-    /// Row by row, for a batch of which one row was refused.
+    /// Row by row, for a batch with one refused row.
     async fn write_each(&mut self, drafts: Vec<Draft>) -> Vec<Result<(), AuditError>> {
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts {
@@ -201,12 +201,12 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         outcomes
     }
 
-    /// From here on the drafts are rows that are under way.
+    /// Seals the drafts: from here on they are rows under way.
     fn seal(&mut self, drafts: Vec<Draft>) {
         self.under_way.extend(drafts.into_iter().map(|draft| draft.seal(&mut self.chain)));
     }
 
-    /// Takes back the rows that are under way and are nowhere, and with them their places in the chain.
+    /// Takes back rows under way that are stored nowhere, and with them their places in the chain.
     fn unseal(&mut self, before: Head) -> Vec<Draft> {
         self.chain.rewind(before);
         self.under_way.drain(..).map(Entry::unseal).collect()
@@ -244,8 +244,8 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         }
     }
 
-    /// The database may or may not have the rows of a write that was dropped half-way. They go to the spool, and are replayed
-    /// by their ids.
+    /// Sends the rows of a write that was dropped halfway to the spool, because the database may or may not have them.
+    /// They are replayed by their ids.
     async fn settle_given_up(&mut self) {
         if !self.under_way.is_empty() {
             // No caller waits for the outcome, which is logged and counted.
@@ -267,7 +267,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         }
     }
 
-    /// Writes events about the audit itself. A failure is ignored, because they are logged and counted already.
+    /// Writes events about the audit itself. A failure is ignored, because they are already logged and counted.
     pub(super) async fn note(&mut self, event: AuditEvent) {
         let draft = Draft::from(event.into_record(self.clock.now()));
         let _ = self.write(vec![draft]).await;
@@ -285,7 +285,7 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> ChainWriter<S> {
         }
     }
 
-    /// Whether rows are not known to be in the database.
+    /// Whether there are rows that are not known to be in the database.
     fn holds_any(&self) -> bool {
         !self.under_way.is_empty() || self.backlog.holds_any()
     }

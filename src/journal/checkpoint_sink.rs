@@ -15,13 +15,13 @@ use crate::outbound::{Outbound, OutboundError, Request, Url};
 /// A checkpoint did not reach its second place.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// The file did not take it.
+    /// The file did not accept it.
     #[error("the checkpoint file `{path}` cannot be written: {cause}")]
     File { path: PathBuf, cause: io::Error },
-    /// The endpoint could not be asked.
+    /// The endpoint could not be reached.
     #[error("the checkpoint endpoint cannot be reached: {0}")]
     Outbound(#[from] OutboundError),
-    /// The endpoint answered with another status than 2xx.
+    /// The endpoint answered with a status other than 2xx.
     #[error("the checkpoint endpoint answered {0}")]
     Refused(u16),
 }
@@ -32,11 +32,11 @@ pub trait CheckpointSink {
     ///
     /// # Errors
     ///
-    /// It is not known to be. It may be put again: the same checkpoint twice adds nothing.
+    /// It is not known to be durable. It may be put again: a second copy of a checkpoint adds nothing.
     fn put(&self, checkpoint: &Checkpoint) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 
-/// Appends lines to a file, each on the disk before it counts.
+/// Appends lines to a file; each counts only once it is on the disk.
 #[derive(Clone, Debug)]
 pub struct FileSink {
     path: PathBuf,
@@ -44,11 +44,11 @@ pub struct FileSink {
 }
 
 impl FileSink {
-    /// Opens the file, and makes it where there is none.
+    /// Opens the file, and creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// It cannot be opened for writing.
+    /// The file cannot be opened for writing.
     pub async fn open(path: &Path) -> Result<FileSink, SinkError> {
         let place = path.to_owned();
         let opened = tokio::task::spawn_blocking(move || open(&place)).await;
@@ -60,7 +60,7 @@ impl FileSink {
 
 fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
-    // The name of a new file is durable with its folder.
+    // The name of a new file is durable only with its folder.
     if let Some(folder) = path.parent() {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         File::open(folder)?.sync_all()?;
@@ -71,7 +71,8 @@ fn open(path: &Path) -> io::Result<File> {
 impl CheckpointSink for FileSink {
     async fn put(&self, checkpoint: &Checkpoint) -> Result<(), SinkError> {
         let line = checkpoint.to_line();
-        // Taken before the thread is: of a disk that hangs, one thread waits and not one for each checkpoint.
+        // Locked before the thread is taken: for a disk that hangs, one thread waits rather than one for each
+        // checkpoint.
         let mut file = Arc::clone(&self.file).lock_owned().await;
         let written = tokio::task::spawn_blocking(move || append(&mut file, &line));
         let written = written.await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)));
@@ -80,7 +81,7 @@ impl CheckpointSink for FileSink {
 }
 
 fn append(file: &mut File, line: &str) -> io::Result<()> {
-    // A line that was torn (a full disk, a crash) must not swallow the next one.
+    // A torn line (a full disk, a crash) must not swallow the next one.
     let mut last = [b'\n'];
     if file.metadata()?.len() > 0 {
         file.seek(SeekFrom::End(-1))?;

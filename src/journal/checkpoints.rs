@@ -1,7 +1,7 @@
-//! Checkpoints on their way to their second places, beside the writing of rows and never in its way.
+//! Delivers checkpoints to their second places, separately from the writing of rows and never in its way.
 //!
-//! Each place has a task of its own, so that one that hangs costs the others nothing. A checkpoint that a place did not
-//! accept is retried until it does: a chain that is quiet afterwards has no later checkpoint that could replace it.
+//! Each place has a task of its own, so that a hanging place costs the others nothing. A checkpoint that a place did
+//! not accept is retried until it does: a chain that then becomes quiet has no later checkpoint to replace it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::checkpoint_sink::{CheckpointSink as _, FileSink, HttpSink, SinkError};
 
-/// How long a place may take with one checkpoint.
+/// The time limit for one checkpoint in one place.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often a place is tried again.
+/// The interval between retries.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Checkpoints that may wait for one place. A gate that starts has one for each chain that it knows.
+/// Checkpoints that may wait for one place. A starting gate has one for each chain that it knows.
 const WAITING: usize = 256;
 
 /// A second place: an attacker who can cut the table's tail should not be able to cut this one's.
@@ -32,7 +32,7 @@ pub enum Destination {
 /// A checkpoint is not known to be in a place.
 #[derive(Debug, thiserror::Error)]
 pub enum NotKept {
-    /// The place did not take it.
+    /// The place did not accept it.
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// The place did not answer.
@@ -45,7 +45,7 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// It is not known to be, within the time that a place has for it.
+    /// It is not known to be durable, within the time limit of a place.
     pub async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), NotKept> {
         let putting = async {
             match self {
@@ -86,16 +86,16 @@ impl Checkpoints {
         Checkpoints { queues: places.into_iter().map(start).collect() }
     }
 
-    /// Queues a checkpoint. Every row up to its head must be in the database. `false`: a place is too far behind; it
-    /// may be offered again.
+    /// Queues a checkpoint. Every row up to its head must be in the database. `false`: a place is too far behind; the
+    /// checkpoint may be offered again.
     pub fn offer(&self, checkpoint: &Checkpoint) -> bool {
-        // Each of them, whatever the others answer: the same checkpoint twice in a place adds nothing.
+        // Each of them, whatever the others answer: a second copy of a checkpoint in a place adds nothing.
         let taken: Vec<bool> =
             self.queues.iter().map(|queue| queue.try_send(Job::Put(checkpoint.clone())).is_ok()).collect();
         taken.into_iter().all(|is_taken| is_taken)
     }
 
-    /// Waits until every checkpoint that was offered was put into its places once more.
+    /// Waits for one more attempt to put every offered checkpoint into its places.
     pub async fn finish(&self) {
         let finishing = self.queues.iter().map(|queue| async {
             let (done, finished) = oneshot::channel();
@@ -124,7 +124,7 @@ impl DestinationTask {
                     Some(Job::Put(checkpoint)) => {
                         let is_idle = self.waiting.is_empty();
                         self.wait(checkpoint);
-                        // Behind others that were not taken, it waits for their turn.
+                        // Behind others that were not accepted, it waits for its turn.
                         if is_idle {
                             self.keep().await;
                         }

@@ -1,8 +1,8 @@
-//! The chain that commands share, seen from a gate: checkpoints of it in the gate's own rhythm, and an alarm when it went
+//! The chain that commands share, as a gate sees it: checkpoints of it at the gate's own pace, and an alarm if it went
 //! back.
 //!
-//! Commands keep a checkpoint of what they record themselves, where they can; activations and erasures are recorded by
-//! gates. A gate cannot prove the chain while it runs, but it remembers what it saw last.
+//! Commands keep checkpoints of their own records, if they can; gates record activations and erasures. A gate cannot
+//! prove the chain while it runs, but it remembers what it last saw.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use store::{SharedStore, StoreError};
 
 use super::checkpoints::Checkpoints;
 
-/// How often a gate looks: as often as its own chain has a checkpoint.
+/// The interval between looks: a gate's own chain has checkpoints as often.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// What a gate watches the chain with.
+/// A gate's watch over the chain.
 pub struct ControlWatch {
     store: SharedStore,
     keys: KeyRing,
@@ -29,7 +29,7 @@ pub struct ControlWatch {
 }
 
 impl ControlWatch {
-    /// A watch that hands a checkpoint of each new head to `checkpoints`, where there are places for them.
+    /// A watch that hands a checkpoint of each new head to `checkpoints`, if there are places for them.
     pub fn new(
         store: SharedStore,
         keys: KeyRing,
@@ -70,7 +70,7 @@ impl ControlWatch {
             (Some(checkpoints), Some(checkpoint)) => checkpoints.offer(&checkpoint),
             _ => true,
         };
-        // A checkpoint that was not taken is offered again at the next check.
+        // A checkpoint that was not accepted is offered again at the next check.
         if is_taken {
             self.last = Some(end);
         }
@@ -78,8 +78,8 @@ impl ControlWatch {
     }
 }
 
-/// The fault of the chain as it is now, given that it ended at `last` before. A head that went on over rows that
-/// were sealed anew is found by the checkpoint of the old one.
+/// The fault of the present chain, given that it ended at `last` before. A head that advanced over resealed rows is
+/// found by the checkpoint of the old one.
 fn problem(last: Option<&ChainHead>, now: &ControlChain) -> Option<&'static str> {
     let end = now.end.as_ref();
     if let Some(last) = last {
@@ -102,7 +102,7 @@ fn problem(last: Option<&ChainHead>, now: &ControlChain) -> Option<&'static str>
     }
 }
 
-/// The checkpoint of the chain as it ends now; `None` while it has no row.
+/// The checkpoint of the chain's present end; `None` while it has no row.
 ///
 /// # Errors
 ///

@@ -1,11 +1,11 @@
 //! The decision log: which requests callers made and how they ended, added up by the hour.
 //!
 //! `soak` counts in it whether a cluster was used enough to be judged, `replay` asks a candidate mapping about the same
-//! requests, `coverage` lists the paths that no row covers. It is written behind the answers ([`tally`](crate::journal::tally)), what
-//! of it is lost is recorded, and it is forgotten after some days.
+//! requests, `coverage` lists the paths that no row covers. It is written behind the answers
+//! ([`tally`](crate::journal::tally)), its losses are recorded, and it is deleted after some days.
 //!
-//! Paths are bounded by the hour, those of people and those of unauthenticated callers each by themselves, so that a
-//! scanner does not take the room of the people. Beyond the bound a request counts without its path.
+//! The paths of an hour are limited, separately for identified and for unauthenticated callers, so that a scanner does
+//! not take the room of the people. Beyond the limit a request counts without its path.
 
 mod paths;
 
@@ -31,7 +31,7 @@ const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 static NOTHING: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
 
-/// A decision about one request, as the request has it.
+/// A decision about one request, borrowed from the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision<'r> {
     pub at: DateTime<Utc>,
@@ -122,18 +122,18 @@ impl Sum for DecisionRecord {
     }
 
     fn bytes(&self) -> usize {
-        // And its place in the tally's map.
+        // Including its place in the tally's map.
         size_of::<Self>() + 64 + self.path.len() + self.actor_id.len()
     }
 }
 
-/// What the log keeps.
+/// The limits of the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Keeping {
     pub days: u32,
-    /// Different paths an hour and gate process that people ask for.
+    /// Different paths of identified callers, by hour and gate process.
     pub paths_an_hour: usize,
-    /// The same, of unauthenticated callers.
+    /// The same for unauthenticated callers.
     pub anonymous_paths_an_hour: usize,
 }
 
@@ -145,7 +145,7 @@ pub struct DecisionLog {
 }
 
 impl DecisionLog {
-    /// Starts the writing task on the current runtime, for the gate of this name.
+    /// Starts the writing task on the current runtime, for the gate with this name.
     ///
     /// # Errors
     ///
@@ -181,12 +181,12 @@ impl DecisionLog {
         }
     }
 
-    /// How the writing goes.
+    /// The progress of the writing.
     pub fn progress(&self) -> TallyProgress {
         self.tally.progress()
     }
 
-    /// Writes the gathered sums. For a gate that takes no requests any more.
+    /// Writes the gathered sums, for a gate that no longer takes requests.
     pub async fn finish(&self, limit: Duration) {
         if !self.tally.finish(limit).await {
             tracing::warn!("the last decisions were not logged in time; `soak` will report them as missing");
@@ -197,7 +197,7 @@ impl DecisionLog {
 struct Writer {
     clock: SharedClock,
     days: u32,
-    /// The one in which old decisions were forgotten last.
+    /// The hour in which old decisions were last deleted.
     hour: Mutex<Option<DateTime<Utc>>>,
     store: SharedStore,
 }

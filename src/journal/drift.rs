@@ -25,7 +25,7 @@ const GATHER: Duration = Duration::from_millis(200);
 /// Room for some 20,000 different disagreements, twice, while the database does not take them.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
-/// A disagreement about one request, as the request has it.
+/// A disagreement about one request, borrowed from the request.
 #[derive(Clone, Copy, Debug)]
 pub struct DriftEvent<'r> {
     pub at: DateTime<Utc>,
@@ -112,7 +112,7 @@ impl Sum for DriftRecord {
     }
 
     fn bytes(&self) -> usize {
-        // And its place in the tally's map.
+        // Including its place in the tally's map.
         size_of::<Self>() + 64 + self.actor_id.len()
     }
 }
@@ -125,7 +125,7 @@ pub struct DriftReporter {
 }
 
 impl DriftReporter {
-    /// Starts the writing task on the current runtime, for the gate of this name. Beyond `most_rows` of different
+    /// Starts the writing task on the current runtime, for the gate with this name. Beyond `most_rows` different
     /// disagreements, new ones are only counted.
     ///
     /// # Errors
@@ -167,12 +167,12 @@ impl DriftReporter {
         self.tally.report(event);
     }
 
-    /// How the writing goes.
+    /// The progress of the writing.
     pub fn progress(&self) -> TallyProgress {
         self.tally.progress()
     }
 
-    /// Writes the gathered sums. For a gate that takes no requests any more.
+    /// Writes the gathered sums, for a gate that no longer takes requests.
     pub async fn finish(&self, limit: Duration) {
         if !self.tally.finish(limit).await {
             tracing::warn!(

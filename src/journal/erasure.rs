@@ -9,24 +9,24 @@ use ledger::note::Notary;
 use metrics::counter;
 use store::{SharedStore, Store, StoreError};
 
-/// How often a gate looks for admins that are gone.
+/// The interval between looks for deleted admins.
 const LOOK: Duration = Duration::from_secs(60);
-/// Rows may be added while they are counted. That many times it is counted anew.
+/// Rows may be added during a count. The count is repeated at most this many times.
 const TRIES: usize = 10;
 
-/// What was erased.
+/// The numbers of erased rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Erased {
     pub rows: u64,
     pub customer_rows: u64,
 }
 
-/// Blanks the personal data of an actor in every row that names it. The event that accounts for it is sealed in the same
-/// transaction, and does not name the actor either.
+/// Blanks the personal data of an actor in every row that names it. The event that accounts for it is sealed in the
+/// same transaction, and does not name the actor either.
 ///
 /// # Errors
 ///
-/// The database did not do it; nothing was changed.
+/// The database did not do it, and nothing was changed.
 pub async fn erase(
     store: &Store,
     notary: &Notary,
@@ -45,7 +45,7 @@ pub async fn erase(
     }
 }
 
-/// Carries out the erasures that the database asks for since an admin's row was deleted, for as long as the task runs.
+/// Carries out the erasures that the database requests after an admin's row was deleted, for as long as the task runs.
 pub async fn follow(store: SharedStore, notary: Notary, clock: SharedClock) {
     loop {
         if let Err(error) = carry_out(&store, &notary, &clock).await {

@@ -1,10 +1,10 @@
-//! Asking a writing task to finish.
+//! Asks a writing task to finish.
 
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Asks a task to write what it holds, and returns its answer; `None` if it gives none within `limit`.
+/// Asks a task to write its contents, and returns its answer; `None` if there is none within `limit`.
 pub(super) async fn finish<T>(task: &mpsc::Sender<oneshot::Sender<T>>, limit: Duration) -> Option<T> {
     let (done, finished) = oneshot::channel();
     let finish = async {

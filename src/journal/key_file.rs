@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 ///
 /// # Errors
 ///
-/// The file cannot be read or is too large, or its content is no ring.
+/// The file cannot be read or is too large, or its content is not a ring.
 pub async fn read(path: &Path) -> Result<KeyRing, KeyError> {
     let failed = |cause| KeyError::File { path: path.to_owned(), cause };
     if tokio::fs::metadata(path).await.map_err(failed)?.len() > LARGEST_FILE {

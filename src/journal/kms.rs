@@ -5,8 +5,8 @@
 //!                                         200 {"data":{"plaintext":"<base64 of the key>"}}
 //! ```
 //!
-//! The settings hold the wrapped keys; the keys themselves are only in memory. They are asked for once, at the start. A
-//! service that is unavailable or sealed is retried for a while; a refusal is final.
+//! The settings hold the wrapped keys; the keys themselves are only in memory. The service is asked once, at the start.
+//! An unavailable or sealed service is retried for a while; a refusal is final.
 
 use std::fmt;
 use std::time::Duration;
@@ -33,11 +33,11 @@ pub struct TransitKeys {
     patience: Duration,
 }
 
-/// One question's outcome that is not a key.
+/// The outcome of a question that gave no key.
 enum Failure {
     /// Asking again would get the same answer.
     Final(String),
-    /// It may pass.
+    /// It may be temporary.
     Passing(String),
 }
 
@@ -58,7 +58,7 @@ struct Errors {
 
 impl TransitKeys {
     /// Unwraps `wrapped`, which is `id:vault:v1:...` with commas between entries, with the transit key `key` of the
-    /// service at `url`. All of it has to be done within `patience`.
+    /// service at `url`. All of it has to finish within `patience`.
     pub fn new(
         outbound: Outbound,
         url: &Url,
@@ -112,7 +112,7 @@ impl TransitKeys {
         let answer = asked.map_err(|error| Failure::Passing(error.to_string()))?;
         match answer.status {
             200 => {
-                // The body of a 200 may be the key, so no error shows any of it.
+                // The body of a 200 may contain the key, so no error shows any part of it.
                 let nonsense = || Failure::Passing("its answer is not from a transit engine".to_owned());
                 let decrypted: Decrypted = serde_json::from_slice(&answer.body).map_err(|_| nonsense())?;
                 STANDARD
@@ -120,7 +120,7 @@ impl TransitKeys {
                     .map(Zeroizing::new)
                     .map_err(|_| nonsense())
             }
-            // 412 and 472 to 473 are replicas that are behind; 429 asks for patience; 503 is sealed or in maintenance.
+            // 412 and 472 to 473 are lagging replicas; 429 asks for patience; 503 is sealed or in maintenance.
             412 | 429 | 472 | 473 | 500.. => Err(Failure::Passing(reason(answer.status, &answer.body))),
             _ => Err(Failure::Final(reason(answer.status, &answer.body))),
         }
@@ -130,7 +130,7 @@ impl TransitKeys {
     ///
     /// # Errors
     ///
-    /// The service refused, or did not answer in time; or what it gave is no ring.
+    /// The service refused, or did not answer in time; or its answer is not a ring.
     pub async fn keys(&self) -> Result<KeyRing, KeyError> {
         let deadline = Instant::now() + self.patience;
         let mut keys = Vec::new();

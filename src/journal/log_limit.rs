@@ -1,4 +1,4 @@
-//! Limits repeated lines of the log: something that happens with every request must not fill it.
+//! Limits repeated lines of the log: an event that occurs with every request must not fill it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 /// One line for each subject in this time.
 pub(super) const EVERY: Duration = Duration::from_secs(5 * 60);
-/// Subjects that are logged separately; beyond them, new ones are not logged.
+/// Subjects that are logged separately; beyond this number, new ones are not logged.
 const MOST: usize = 10_000;
 
-/// The lines of the last minutes, by the hash of their subject.
+/// The recent lines, by the hash of their subject.
 #[derive(Default)]
 pub(crate) struct LogLimit {
     hasher: RandomState,
@@ -19,12 +19,12 @@ pub(crate) struct LogLimit {
 
 struct Line {
     at: Instant,
-    /// Occurrences since.
+    /// Occurrences since that line.
     since: u64,
 }
 
 impl LogLimit {
-    /// Whether to log this occurrence: if so, the number of occurrences since the last one that was logged.
+    /// Whether to log this occurrence: if so, the number of occurrences since the last logged one.
     pub(crate) fn is_due(&self, subject: &impl Hash) -> Option<u64> {
         self.is_due_at(self.hasher.hash_one(subject), Instant::now())
     }

@@ -1,7 +1,7 @@
-//! Rows that wait for Console's own audit table are delivered behind the answers.
+//! Delivers the rows that wait for Console's own audit table, behind the answers.
 //!
-//! Console's table never delays a denial: the row is tried after a savepoint of the same transaction, and what is not taken
-//! waits as an id.
+//! Console's table never delays a denial: the row is tried after a savepoint of the same transaction, and a row that is
+//! not accepted waits as an id.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use store::console::mirror::{Delivered, MirrorError};
 use store::{SharedStore, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often it is looked whether rows wait.
+/// The interval between looks for waiting rows.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Looks at the start whether Console's table takes what the settings send it.
+/// At the start, checks whether Console's table accepts what the settings send it.
 ///
 /// # Errors
 ///
-/// Every mistake in the settings at once. A database that is away, or a table that is locked, is none: rows wait then.
+/// All mistakes in the settings together. An unavailable database or a locked table is not a mistake: rows wait then.
 pub async fn ready(store: &SharedStore) -> anyhow::Result<()> {
     match store.check_mirror().await {
         Ok(()) => Ok(()),

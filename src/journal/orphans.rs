@@ -1,4 +1,4 @@
-//! Rows that dead gates left in the spool's folder, brought to the database beside everything else: neither the start of a
+//! Rows that dead gates left in the spool's folder, brought to the database in the background: neither the start of a
 //! gate nor its own rows wait for the files of others.
 
 use std::collections::BTreeMap;
@@ -21,18 +21,18 @@ use super::bringing::{CHUNK, Damage, bring, damaged, parse};
 use super::checkpoints::Checkpoints;
 use super::spool::{Scan, Spool};
 
-/// How often the folder is looked through for what gates leave behind that die while this one runs, and how often a file
-/// that could not be read is tried again.
+/// How often the folder is scanned for files of gates that died while this one runs, and how often an unreadable file
+/// is retried.
 const LOOK: Duration = Duration::from_secs(10);
-/// How long rows rest after the database did not take them.
+/// The pause after the database did not take rows.
 const REST: Duration = Duration::from_millis(500);
 
-/// The files that cannot be taken over, for readiness.
+/// The files that cannot be taken over, as readiness reports them.
 #[derive(Clone, Debug, Default)]
 pub struct Unreadable(Arc<Mutex<BTreeMap<PathBuf, String>>>);
 
 impl Unreadable {
-    /// Where they are.
+    /// The paths of the files.
     pub fn files(&self) -> Vec<PathBuf> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
@@ -59,9 +59,9 @@ pub(super) struct Orphans<S: ?Sized> {
     pub(super) limit: u64,
     /// For one exchange with the database.
     pub(super) database_time: Duration,
-    /// Who writes to this gate's chain.
+    /// The queue to the writer of this gate's chain.
     pub(super) events: mpsc::Sender<AuditEvent>,
-    /// Where the ends of their chains go.
+    /// The destination for the ends of their chains.
     pub(super) checkpoints: Option<Checkpoints>,
     pub(super) keys: KeyRing,
     pub(super) clock: SharedClock,
@@ -106,8 +106,8 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Orphans<S> {
         self.unreadable.replace(unreadable);
     }
 
-    /// Every row of one file. When the file cannot be read to its end, all of it is found again at the next look: rows are
-    /// known by their ids.
+    /// Brings every row of one file. If the file cannot be read to its end, all of it is found again at the next look:
+    /// rows are identified by their ids.
     async fn bring_all(&self, mut orphan: Spool) -> io::Result<()> {
         let mut damage = Damage::default();
         let mut end: Option<ChainHead> = None;
@@ -129,7 +129,8 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Orphans<S> {
         Ok(())
     }
 
-    /// Rows of one transaction, tried until the database has them: without it, no other file can be brought either.
+    /// Brings the rows of one transaction, and retries until the database has them: without it, no other file can be
+    /// brought either.
     async fn bring_part(&self, entries: &[Entry], from: &Path) {
         let mut is_first = true;
         while let Err(error) = bring(self.store.as_ref(), entries, self.database_time, Some(from)).await {
@@ -154,13 +155,13 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Orphans<S> {
                 kept = %aside.display(), offset, bytes,
                 "a part of a spool is not a row; the file is kept"
             );
-            // The writer has gone when the gate stops.
+            // The writer is gone when the gate stops.
             let _ = self.events.send(event).await;
         }
         Ok(())
     }
 
-    /// Where the dead gate's chain ends now that all of it is in the database.
+    /// Offers a checkpoint of the dead gate's chain, as all of it is in the database.
     fn checkpoint(&self, end: Option<&ChainHead>) {
         let Some((checkpoints, end)) = self.checkpoints.as_ref().zip(end) else { return };
         if let Some(checkpoint) = Checkpoint::of(&self.keys, end, self.clock.now()) {

@@ -1,9 +1,9 @@
-//! Answers by which Console refuses requests that the gate has let in: 401, 403, and a redirect to its login page, as
-//! a `login_required` of its own answers.
+//! Answers by which Console refuses requests that the gate let in: 401, 403, and a redirect to its login page, as
+//! Console's own `login_required` answers.
 //!
 //! While Console's own decorators still decide, V2 grants nothing, and nothing else would show that. So each such
-//! answer is counted, logged now and then, and kept for `soak`: added up in memory by hour, route and cluster, and
-//! written behind the answers. Each process writes totals of its own, so that writing one twice counts once.
+//! answer is counted, logged now and then, and kept for `soak`: summed in memory by hour, route and cluster, and
+//! written behind the answers. Each process writes its own totals, so that a total that is written twice counts once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +30,7 @@ const MOST: usize = 20_000;
 /// Totals in one statement.
 const BATCH: usize = 500;
 
-/// What makes a total.
+/// The key of a total.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     hour: DateTime<Utc>,
@@ -50,7 +50,7 @@ struct Total {
 struct Shared {
     totals: Mutex<HashMap<Key, Total>>,
     log_limit: LogLimit,
-    /// Routes whose views refuse by themselves.
+    /// Routes whose views themselves refuse callers.
     own: Vec<String>,
     /// Where Console redirects callers that are not logged in.
     login_path: String,
@@ -65,8 +65,8 @@ pub struct UpstreamRefusals {
 }
 
 impl UpstreamRefusals {
-    /// Starts the writing task on the current runtime. Of the routes in `own` nothing is kept: their views refuse by
-    /// themselves. A redirect to `login_path` is a refusal too. Counts older than `days` are deleted.
+    /// Starts the writing task on the current runtime. Nothing is kept about the routes in `own`, because their views
+    /// refuse by themselves. A redirect to `login_path` is a refusal too. Counts older than `days` are deleted.
     pub fn start(
         store: SharedStore,
         clock: SharedClock,
@@ -90,13 +90,13 @@ impl UpstreamRefusals {
         UpstreamRefusals { shared, finish }
     }
 
-    /// Looks at an answer to a request that was let in: its status, and its `Location`. Returns at once.
+    /// Examines an answer to a request that was let in: its status, and its `Location`. Returns immediately.
     pub fn observe(&self, permit: &Permit, status: u16, location: Option<&str>, id: RequestId) {
         let gate = permit.let_in_by();
         let (status, word) = match status {
             401 => (401, "401"),
             403 => (403, "403"),
-            // On a public row, such as the one of logging out, it is where people are to go.
+            // On a public row, such as logging out, a redirect to the login page is intended.
             300..=399 if matches!(gate, LetInBy::V2 | LetInBy::Legacy | LetInBy::Session) => {
                 if !location.is_some_and(|location| leads_to(location, &self.shared.login_path)) {
                     return;
@@ -134,7 +134,7 @@ impl UpstreamRefusals {
         self.shared.add(key, now);
     }
 
-    /// Writes the gathered sums. For a gate that takes no requests any more.
+    /// Writes the gathered sums, for a gate that no longer takes requests.
     pub async fn finish(&self, limit: Duration) {
         if finish(&self.finish, limit).await != Some(true) {
             tracing::warn!("Console's last refusals were not written in time");
@@ -158,7 +158,7 @@ impl Shared {
         total.last_seen_at = total.last_seen_at.max(now);
     }
 
-    /// The totals that are not in the database yet. Drops those that are, and whose hour has passed.
+    /// The totals that are not in the database yet. Drops those that are, if their hour has passed.
     fn unwritten(&self) -> Vec<RefusalTotal> {
         let hour = DecisionRecord::hour_of(self.clock.now());
         let mut totals = self.totals();
@@ -200,7 +200,7 @@ struct Writer {
     store: SharedStore,
     instance: InstanceId,
     days: u32,
-    /// The hour in which old rows were forgotten last.
+    /// The hour in which old rows were last deleted.
     forgot_in: Option<DateTime<Utc>>,
     /// When a failure to write was last logged.
     failure_logged_at: Option<Instant>,
@@ -249,11 +249,11 @@ impl Writer {
     }
 }
 
-/// Whether a `Location` leads to this path, on whatever host.
+/// Whether a `Location` leads to this path, on any host.
 pub fn leads_to(location: &str, path: &str) -> bool {
     let after_scheme = location.split_once("://").map(|(_, rest)| rest);
     let rest = match after_scheme.or_else(|| location.strip_prefix("//")) {
-        // Behind the host.
+        // The part after the host.
         Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
         None => location,
     };

@@ -1,7 +1,6 @@
-//! Requests that the firewall refused: counted, logged, and the last of each reason kept in memory, so that an operator
-//! can see them.
+//! Requests that the firewall refused: counted, logged, and the last of each reason kept in memory for operators.
 //!
-//! A sample is escaped and cut, and leaves out what may be a secret: the query, a user in an absolute target, and
+//! A sample is escaped and cut, and omits anything that may be a secret: the query, a user in an absolute target, and
 //! every line of a head that does not begin like a request.
 
 use std::collections::VecDeque;
@@ -14,9 +13,9 @@ use policy::firewall::Refusal;
 use policy::ids::RequestId;
 use serde::Serialize;
 
-/// The requests that are kept of one reason.
+/// Requests to keep for each reason.
 const KEPT: usize = 20;
-/// The bytes that are kept of a method and of a path. Each may become four characters.
+/// Bytes to keep of a method and of a path. Each may become four characters.
 const LONGEST_METHOD: usize = 24;
 const LONGEST_PATH: usize = 256;
 
@@ -34,11 +33,11 @@ struct Seen {
     last: VecDeque<RefusedRequest>,
 }
 
-/// One of them.
+/// A refused request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RefusedRequest {
     pub at_utc: DateTime<Utc>,
-    /// Escaped; empty where the request did not begin like one.
+    /// Escaped; empty if the request did not begin like one.
     pub method: String,
     /// Escaped, cut after 256 bytes, without the query.
     pub path: String,
@@ -86,13 +85,13 @@ impl RefusedSample {
         seen.last.push_front(request);
     }
 
-    /// As [`RefusedSample::observe`], of a head of HTTP/1 that was refused before it was read, or a part of one.
+    /// As [`RefusedSample::observe`], for an HTTP/1 head, or a part of one, that was refused before it was read.
     pub fn observe_head(&self, refusal: Refusal, head: &[u8], id: RequestId) {
         let (method, target) = request_line(head);
         self.observe(refusal, method, target, id);
     }
 
-    /// When the first request could have been counted.
+    /// Since when requests are counted.
     pub fn since(&self) -> DateTime<Utc> {
         self.since
     }
@@ -118,8 +117,8 @@ impl RefusedSample {
     }
 }
 
-/// The method and the target with which a head begins. A line that begins in another way may be anything, such as a
-/// field with a credential, and gives neither.
+/// The method and the target that a head begins with. A line that begins differently may be anything, such as a field
+/// with a credential, and yields neither.
 fn request_line(head: &[u8]) -> (&[u8], &[u8]) {
     let line = head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     let Some(space) = line.iter().position(|byte| *byte == b' ') else { return (b"", b"") };
@@ -130,13 +129,13 @@ fn request_line(head: &[u8]) -> (&[u8], &[u8]) {
     let version = rest.windows(b" HTTP/".len()).rposition(|part| part == b" HTTP/");
     match version {
         Some(end) => (method, &rest[..end]),
-        // Cut, or without a version.
+        // Truncated, or without a version.
         None if rest.starts_with(b"/") => (method, rest),
         None => (method, b""),
     }
 }
 
-/// The path of a target, and whether a query follows it. A user before the host is left out.
+/// The path of a target, and whether a query follows it. A user before the host is omitted.
 fn path_of(target: &[u8]) -> (Vec<u8>, bool) {
     let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
     let path = &target[..end.unwrap_or(target.len())];

@@ -1,15 +1,15 @@
-//! Denials that repeat one which is recorded already, on paths that no row covers.
+//! Denials that repeat a recorded one, on paths that no row covers.
 //!
-//! A browser asks for an icon on every page, and a page may poll an address that is gone. The first denial is written
-//! before it is answered, as every denial is. For an hour, those that would write the same row again are counted, and one
-//! more row, sealed in the same chain, records how many there were:
+//! A browser requests an icon on every page, and a page may poll an address that no longer exists. The first denial is
+//! written before it is answered, as every denial is. For an hour, further denials that would write the same row are
+//! counted, and one more row, sealed in the same chain, records their number:
 //!
 //! ```text
 //! 403 -> access_denied, durable -> 403, 403, 403: counted -> an hour later, or the gate stops -> denials_repeated
 //! ```
 //!
-//! What a gate that is killed loses is that count, never the first row. A denial on a path of the mapping does not come
-//! here. Nothing personal is kept: a denial is known by a digest, and the second row names the first.
+//! A gate that is killed loses that count, never the first row. A denial on a path of the mapping does not come here.
+//! No personal data is kept: a denial is identified by a digest, and the second row names the first.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,17 +33,18 @@ use super::writer::{AuditError, AuditWriter};
 
 /// How long repeats are counted after the first denial.
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// How often the ended ones are looked for.
+/// The interval between looks for ended series.
 const LOOK: Duration = Duration::from_secs(1);
-/// Denials whose repeats are counted at a time: some megabytes. A denial without room is written as if it were the first.
+/// Denials whose repeats are counted at a time: some megabytes. A denial that finds no room is written as if it were
+/// the first.
 const MOST: usize = 20_000;
 /// The share of one principal, so that a scanner does not take the room of the others.
 const MOST_OF_ONE: usize = 1_000;
-/// Rows that are handed to the writer together.
+/// Rows that the writer gets together.
 const BATCH: usize = 256;
 
-/// The content of a denial, but for its time, request, epoch and session: that is named by the cookie, which Flask
-/// signs anew as often as it likes.
+/// The content of a denial, except its time, request, epoch and session. The cookie names the session, and Flask signs
+/// it anew as often as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Statement {
     whole: [u8; 32],
@@ -79,12 +80,12 @@ pub struct First {
     pub mapping: MappingSha256,
 }
 
-/// A denial and what repeats it.
+/// A denial and its repeats.
 #[derive(Clone, Debug)]
 struct Series {
     first: First,
     count: u64,
-    /// When the first and the last repeat came; meaningless while there is none.
+    /// The time of the first and the last repeat; meaningless while there is none.
     since: DateTime<Utc>,
     until: DateTime<Utc>,
     last_request_id: String,
@@ -108,16 +109,16 @@ impl Series {
 #[derive(Default)]
 struct State {
     open: HashMap<Statement, Series>,
-    /// When each of them ends, the earliest first.
+    /// When each series ends, the earliest first.
     ends: VecDeque<(Instant, Statement)>,
     of_principal: HashMap<[u8; 32], usize>,
-    /// Those whose row is to be written.
+    /// Series whose row is to be written.
     ended: Vec<Series>,
     is_closed: bool,
 }
 
 impl State {
-    /// Ends what began more than an hour before `now`.
+    /// Ends the series that began more than an hour before `now`.
     fn end(&mut self, now: Instant) {
         while let Some((end, statement)) = self.ends.front().copied()
             && end <= now
@@ -170,7 +171,7 @@ impl Repeats {
         Repeats { shared, finish }
     }
 
-    /// The durable row of the last hour with the same statement, if any; then this denial is counted, and needs no row.
+    /// The durable row of the last hour with the same statement, if any; this denial is then counted, and needs no row.
     pub fn count(&self, statement: &Statement, request_id: &str) -> Option<Uuid> {
         let at = self.shared.clock.now();
         let mut state = self.shared.state();
@@ -186,12 +187,12 @@ impl Repeats {
         Some(series.first.row)
     }
 
-    /// Begins to count what repeats this denial. Its row must be durable.
+    /// Begins to count the repeats of this denial. Its row must be durable.
     pub fn begin(&self, statement: Statement, first: First) {
         let (at, now) = (self.shared.clock.now(), Instant::now());
         let mut state = self.shared.state();
         state.end(now);
-        // Of two that were denied at the same time, each has its row, and either will do.
+        // If two were denied at the same time, each has its row, and either will do.
         if state.is_closed || state.open.contains_key(&statement) || !state.has_room_for(&statement) {
             return;
         }
@@ -201,7 +202,7 @@ impl Repeats {
         state.open.insert(statement, series);
     }
 
-    /// Writes every count now. For a gate that takes no requests any more.
+    /// Writes every count now, for a gate that no longer takes requests.
     pub async fn finish(&self, limit: Duration) {
         if finish(&self.finish, limit).await.is_none() {
             tracing::warn!("the counts of repeated denials were not written in time");
@@ -242,14 +243,14 @@ impl Writer {
         }
     }
 
-    /// Ends everything, and takes nothing more.
+    /// Ends every series, and takes no more.
     fn close(&self) {
         let mut state = self.shared.state();
         state.is_closed = true;
         state.end(Instant::now() + HOUR);
     }
 
-    /// Hands the ended counts to the audit's writer, until that takes no more.
+    /// Hands the ended counts to the audit's writer, until it takes no more.
     async fn write(&self) {
         loop {
             let batch: Vec<Series> = {
@@ -268,9 +269,9 @@ impl Writer {
             for (series, outcome) in batch.into_iter().zip(outcomes) {
                 match outcome {
                     Ok(()) => {}
-                    // It was not taken at all, so it is tried again.
+                    // It was not taken at all, so it is retried.
                     Err(AuditError::Full) => waits.push(series),
-                    // The writer has it and goes on with it, or never will: a second attempt could count twice.
+                    // The writer has it and will finish it, or never will: a second attempt could count twice.
                     Err(error) => {
                         let (first, count) = (series.first.row, series.count);
                         tracing::error!(%error, %first, count, "the count of repeated denials may be lost");

@@ -1,34 +1,34 @@
 //! The spool: where audit rows wait, on disk, while the database does not take them.
 //!
-//! One file a process, in one folder for all gates of a machine. A row is one line, its checksum first:
+//! One file per process, in one folder for all gates of a machine. A row is one line, which begins with its checksum:
 //!
 //! ```text
 //! 7b3c55d1 {"record":{...},"link":{...}}
 //! ```
 //!
-//! JSON holds no raw line break, so a line that is torn or was altered costs itself and nothing behind it. A file is
-//! locked by the process that writes it; an unlocked file was left by a process that died, and the gate that finds it
-//! takes it over. Everything here may wait for a disk: it is called where waiting is allowed.
+//! JSON contains no raw line break, so a torn or altered line costs itself and nothing after it. A file is locked by
+//! the process that writes it. An unlocked file was left by a process that died, and the gate that finds it takes it
+//! over. Everything here may wait for a disk: it is called where waiting is allowed.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Of a spool's file.
+/// The extension of a spool's file.
 pub const EXTENSION: &str = "spool";
-/// The checksum in hexadecimal, and the space behind it.
+/// The checksum in hexadecimal, and the space after it.
 const CHECKSUM: usize = 9;
-/// No row comes near it, so a longer line is no row. It is also the most that is read at once.
+/// No row comes near this length, so a longer line is not a row. It is also the most that is read at once.
 const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 
-/// A row did not go to the spool.
+/// A row was not written to the spool.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// The settings name no folder for it.
+    /// The settings name no folder for the spool.
     #[error("there is no spool")]
     None,
-    /// It holds as many bytes as it may.
+    /// It already holds as many bytes as it may.
     #[error("the spool is full: its limit is {limit} bytes")]
     Full { limit: u64 },
     /// The disk did not take it: full, gone, read-only.
@@ -36,19 +36,19 @@ pub enum SpoolError {
     Disk(#[from] io::Error),
 }
 
-/// What a line of a spool turned out to be.
+/// The state of a line in a spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// What was appended.
+    /// As it was appended.
     Whole(String),
-    /// Torn or altered: its checksum is not that of its text. Lines beside each other are one.
+    /// Torn or altered: its checksum does not match its text. Adjacent damaged lines are one.
     Damaged { offset: u64, bytes: u64 },
 }
 
-/// What a look through the folder found.
+/// The files that a look through the folder found.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// Files that are this process's now, by their names.
+    /// Files that now belong to this process, by their names.
     pub orphans: Vec<Spool>,
     /// Files that cannot be opened, and why.
     pub unreadable: Vec<(PathBuf, io::Error)>,
@@ -59,40 +59,40 @@ pub struct Scan {
 pub struct Spool {
     path: PathBuf,
     file: File,
-    /// Where the next line goes.
+    /// The place of the next line.
     end: u64,
-    /// Up to where the lines are in the database.
+    /// Up to here, the lines are in the database.
     settled: u64,
-    /// How far the file may grow.
+    /// The maximum size of the file.
     limit: u64,
-    /// Whether bytes of an append that failed may lie behind `end`.
+    /// Whether bytes of a failed append may lie behind `end`.
     is_torn: bool,
 }
 
 impl Spool {
-    /// Creates an empty file `name` in `folder`, and the folder where there is none.
+    /// Creates an empty file `name` in `folder`, and the folder if it does not exist.
     ///
     /// # Errors
     ///
-    /// The folder cannot be written. Better at start than when the database is away.
+    /// The folder cannot be written. It is better to fail at the start than when the database is unavailable.
     pub fn create(folder: &Path, name: &str, limit: u64) -> io::Result<Spool> {
-        // Its rows name people: for the gate's user alone, whatever the umask.
+        // Its rows name people, so it is for the gate's user alone, whatever the umask.
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let path = folder.join(format!("{name}.{EXTENSION}"));
-        // Under another name until it is locked: an unlocked file would be taken for a dead process's.
+        // Under another name until it is locked: an unlocked file would be taken for that of a dead process.
         let unlocked = folder.join(format!("{name}.new"));
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(&unlocked)?;
         file.lock()?;
         std::fs::rename(&unlocked, &path)?;
-        // The name must survive a crash as well as the lines.
+        // The name must survive a crash, as the lines must.
         File::open(folder)?.sync_all()?;
         Ok(Spool { path, file, end: 0, settled: 0, limit, is_torn: false })
     }
 
-    /// Takes over what dead processes left in `folder`. Files that live processes write are theirs; one that cannot be
-    /// opened (another user's, a folder) does not block the others.
+    /// Takes over the files that dead processes left in `folder`. Files of live processes are not touched; a file that
+    /// cannot be opened (another user's, a folder) does not block the others.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Spool {
         Ok(scan)
     }
 
-    /// Opens and locks a file, unless another process has it, or has just settled and removed it.
+    /// Opens and locks a file, unless another process has it locked, or has just settled and removed it.
     fn take_over(path: PathBuf, limit: u64) -> io::Result<Option<Spool>> {
         // Opening a pipe would wait for a writer.
         let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
@@ -133,7 +133,7 @@ impl Spool {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // Its length once no process writes to it.
+        // Its length, now that no process writes to it.
         let end = file.metadata()?.len();
         Ok(Some(Spool { path, file, end, settled: 0, limit, is_torn: false }))
     }
@@ -148,7 +148,7 @@ impl Spool {
         self.settled == self.end
     }
 
-    /// How many bytes wait.
+    /// The number of waiting bytes.
     pub fn waiting_bytes(&self) -> u64 {
         self.end - self.settled
     }
@@ -174,7 +174,7 @@ impl Spool {
             self.is_torn = false;
         }
         if let Err(error) = self.write(&bytes) {
-            // A line that is half written must not remain between this one and the next.
+            // A half-written line must not remain between this one and the next.
             self.is_torn = self.file.set_len(self.end).is_err();
             return Err(error.into());
         }
@@ -201,7 +201,7 @@ impl Spool {
         let mut offset = self.settled;
         while lines.len() < most && offset < self.end && offset - self.settled < LONGEST_LINE {
             let mut bytes = Vec::new();
-            // What lies behind `end` is of an append that failed.
+            // Bytes behind `end` are from a failed append.
             let longest = LONGEST_LINE.min(self.end - offset);
             let length = reader.by_ref().take(longest).read_until(b'\n', &mut bytes)? as u64;
             if length == 0 {
@@ -222,11 +222,12 @@ impl Spool {
         self.settled = mark.0;
     }
 
-    /// Notes that everything before `mark` is in the database. A spool that is settled as a whole begins anew.
+    /// Notes that everything before `mark` is in the database. A completely settled spool begins anew.
     ///
     /// # Errors
     ///
-    /// The file cannot be cut. Its lines would be replayed once more, which does no harm: they are known by their id.
+    /// The file cannot be truncated. Its lines would be replayed once more, which does no harm: they are identified by
+    /// their ids.
     pub fn settle(&mut self, mark: Mark) -> io::Result<()> {
         self.pass(mark);
         if self.is_settled() && self.end > 0 {
@@ -237,7 +238,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes the file of a spool that is settled. One that is not stays, for the next gate.
+    /// Removes the file of a settled spool. An unsettled one stays, for the next gate.
     ///
     /// # Errors
     ///
@@ -246,7 +247,7 @@ impl Spool {
         if self.is_settled() { std::fs::remove_file(&self.path) } else { Ok(()) }
     }
 
-    /// Moves the file aside, to inspect the parts of it that are no rows: `NAME.damaged`.
+    /// Moves the file aside, so that its parts that are not rows can be inspected: `NAME.damaged`.
     ///
     /// # Errors
     ///
@@ -262,7 +263,7 @@ impl Spool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u64);
 
-/// The text of a line, if it is what its checksum was made of.
+/// The text of a line, if its checksum matches.
 fn check(line: &[u8]) -> Option<String> {
     let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
     let (checksum, text) = line.split_at_checked(CHECKSUM)?;

@@ -1,10 +1,11 @@
-//! Adding up what requests report, and writing the sums in the background.
+//! Adds up what requests report, and writes the sums in the background.
 //!
-//! What a request reports must not make it wait, and must not be lost in silence: an operator flips a cluster because of it,
-//! and a loss looks just like a quiet cluster. So occurrences are added up in place, in memory. A repeat finds its sum and
-//! adds to it, and allocates nothing. One task takes the sums and writes them ([`writer`]); while the database does not
-//! take them, they are kept and go on growing. Memory is bounded, so in a long outage something may find no room: it is
-//! counted, and its time recorded as a gap once the database is back ([`losses`]).
+//! A request's report must not make the request wait, and must not be lost in silence: an operator flips a cluster
+//! because of it, and a loss looks just like a quiet cluster. So occurrences are added up in place, in memory. A repeat
+//! finds its sum and adds to it, without allocating. One task takes the sums and writes them ([`writer`]); while the
+//! database does not take them, they are kept and continue to grow. Memory is bounded, so in a long outage an
+//! occurrence may find no room: it is counted, and its time is recorded as a gap once the database is back
+//! ([`losses`]).
 
 mod losses;
 mod sums;
@@ -30,12 +31,12 @@ use self::sums::Sums;
 use self::writer::Writer;
 use super::finishing::finish;
 
-/// Requests that report at once rarely meet in one of these.
+/// Requests that report at the same time rarely meet in one of these.
 const SHARDS: usize = 16;
 
 /// A sum of occurrences.
 pub trait Sum: Send + Sync + 'static {
-    /// One occurrence, borrowed from the request. What belongs to one sum must have one hash.
+    /// One occurrence, borrowed from the request. All occurrences of one sum must have the same hash.
     type Seen<'s>: Hash;
 
     /// Whether the occurrence belongs to this sum.
@@ -50,7 +51,7 @@ pub trait Sum: Send + Sync + 'static {
     /// The cluster of an occurrence; empty where no row covers its path.
     fn cluster_of(seen: &Self::Seen<'_>) -> Arc<str>;
 
-    /// When an occurrence was seen.
+    /// The time of an occurrence.
     fn time_of(seen: &Self::Seen<'_>) -> DateTime<Utc>;
 
     fn cluster(&self) -> &Arc<str>;
@@ -59,34 +60,34 @@ pub trait Sum: Send + Sync + 'static {
 
     fn last_seen_at(&self) -> DateTime<Utc>;
 
-    /// About how much memory it takes.
+    /// Its approximate memory.
     fn bytes(&self) -> usize;
 }
 
-/// Where sums are written.
+/// The destination of sums.
 #[async_trait]
 pub trait TallySink<S>: Send + Sync + 'static {
     /// Writes the sums, all or none, unless the batch that `mark` names was written already.
     async fn write(&self, sums: &[S], mark: &Mark) -> Result<(), StoreError>;
 
-    /// Records a gap. The same one may come again, grown.
+    /// Records a gap. The same one may come again, extended.
     async fn record_gaps(&self, gaps: &[Gap]) -> Result<(), StoreError>;
 }
 
-/// What a tally goes by.
+/// The parameters of a tally.
 #[derive(Clone)]
 pub struct TallyTerms {
     pub kind: EvidenceKind,
     /// How long repeats are gathered before they are written.
     pub gather: Duration,
-    /// How much memory sums may take that the writer has not taken yet. What it has taken once takes as much again.
+    /// The memory for sums that the writer has not taken yet. Those that it has taken may use as much again.
     pub most_bytes: usize,
     /// The gate's name, for people.
     pub gate: Arc<str>,
     pub clock: SharedClock,
 }
 
-/// How the writing goes.
+/// The progress of the writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TallyProgress {
     /// How long ago everything that had been seen was written.
@@ -107,12 +108,12 @@ impl<S> Clone for Tally<S> {
     }
 }
 
-/// What requests and the writer share.
+/// Shared by requests and the writer.
 struct Shared<S> {
-    /// Seeded at random: who chooses paths must not choose where they collide.
+    /// Seeded at random: a caller that chooses paths must not choose where they collide.
     hasher: RandomState,
     shards: [Mutex<Sums<S>>; SHARDS],
-    /// What the sums take that are gathered.
+    /// The memory of the gathered sums.
     bytes: AtomicUsize,
     most_bytes: usize,
     losses: Losses,
@@ -153,7 +154,8 @@ impl<S: Sum> Tally<S> {
         }
     }
 
-    /// Adds an occurrence to its sum, or begins one. Where there is no room for another, it is counted as lost.
+    /// Adds an occurrence to its sum, or begins one. If there is no room for another sum, the occurrence is counted as
+    /// lost.
     pub fn report(&self, seen: &S::Seen<'_>) {
         let hash = self.shared.hasher.hash_one(seen);
         let mut shard = self.shared.shard(hash);
@@ -172,12 +174,12 @@ impl<S: Sum> Tally<S> {
         self.shared.losses.add(&S::cluster_of(seen), 1, time, time, Cause::NoRoom);
     }
 
-    /// Whether half of the room is taken: what can be made shorter should be.
+    /// Whether half of the room is taken: then sums that can be shorter should be.
     pub fn is_half_full(&self) -> bool {
         self.shared.bytes.load(Ordering::Relaxed) >= self.shared.most_bytes / 2
     }
 
-    /// How the writing goes.
+    /// The progress of the writing.
     pub fn progress(&self) -> TallyProgress {
         TallyProgress {
             behind: lock(&self.shared.all_written_at).elapsed(),
@@ -185,7 +187,7 @@ impl<S: Sum> Tally<S> {
         }
     }
 
-    /// Writes the gathered sums, and the gate's final mark. For a gate that takes no requests any more. `false`: not
+    /// Writes the gathered sums, and the gate's final mark, for a gate that no longer takes requests. `false`: not
     /// everything was written in time.
     pub async fn finish(&self, limit: Duration) -> bool {
         finish(&self.finish, limit).await == Some(true)

@@ -1,8 +1,8 @@
 //! Denials that arrive together share a transaction.
 //!
-//! Each denial puts its record into a queue and waits. If no task is writing, it starts one on its own runtime, which writes
-//! batches until the queue is empty. So a lone denial is written at once by the thread that serves it, a flood costs one
-//! commit for many rows, and while the database writes one batch the next one gathers.
+//! Each denial puts its record into a queue and waits. If no task is writing, it starts one on its own runtime, which
+//! writes batches until the queue is empty. So a lone denial is written at once by the thread that serves it, a flood
+//! costs one commit for many rows, and while the database writes one batch the next one gathers.
 //!
 //! A second task, which lives as long as the writer, replays the spool, makes checkpoints, and closes the chain.
 
@@ -47,9 +47,9 @@ pub struct AuditWriter {
 /// How the writer works.
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
-    /// At most so many records share a transaction.
+    /// At most this many records share a transaction.
     pub batch: usize,
-    /// A record that is not durable by then counts as lost. The database has half of it, the spool the rest.
+    /// A record that is not durable by then counts as lost. The database gets half of this time, the spool the rest.
     pub patience: Duration,
     /// The folder of the spool, and how many bytes its file may hold.
     pub spool: Option<(PathBuf, u64)>,
@@ -60,7 +60,7 @@ impl AuditWriter {
     ///
     /// # Errors
     ///
-    /// The spool's folder cannot be used. Better at start than when it is needed.
+    /// The spool's folder cannot be used. It is better to fail at the start than when it is needed.
     pub async fn start<S: AuditStore + ?Sized + Send + Sync + 'static>(
         store: Arc<S>,
         chain: Chain,
@@ -106,12 +106,13 @@ impl AuditWriter {
     ///
     /// # Errors
     ///
-    /// It is not known to be durable. It may still be written later: an audit row too many, never one too few.
+    /// It is not known to be durable. It may still be written later: there may be an audit row too many, never one too
+    /// few.
     pub async fn write(&self, record: AuditRecord) -> Result<(), AuditError> {
         self.write_draft(Draft::from(record)).await
     }
 
-    /// As [`AuditWriter::write`], with what belongs to the record.
+    /// As [`AuditWriter::write`], with the parts that belong to the record.
     ///
     /// # Errors
     ///
@@ -153,7 +154,7 @@ impl AuditWriter {
         self.unreadable.files()
     }
 
-    /// Writes the waiting rows and makes a last checkpoint. For a gate that takes no requests any more.
+    /// Writes the waiting rows and makes a last checkpoint, for a gate that no longer takes requests.
     pub async fn finish(&self, limit: Duration) {
         let (done, finished) = oneshot::channel();
         if self.finish.send(done).await.is_ok() && tokio::time::timeout(limit, finished).await.is_err() {
@@ -210,12 +211,12 @@ impl<S: AuditStore + ?Sized + Send + Sync + 'static> Writing<S> {
     }
 }
 
-/// Resets the flag when the task ends, also when its runtime drops it: the next record then starts another one.
+/// Resets the flag when the task ends, also when its runtime drops it: the next record then starts another task.
 struct Started<'w>(&'w AtomicBool);
 
 impl Drop for Started<'_> {
     fn drop(&mut self) {
-        // A second task may have started meanwhile; then a third one may too, and finds the queue empty.
+        // A second task may have started meanwhile. A third one may start then too, and finds the queue empty.
         self.0.swap(false, Ordering::AcqRel);
     }
 }

@@ -5,8 +5,8 @@
 //! 200 {"id":42,"status":"active","state":"published","mailboxId":3,...}
 //! ```
 //!
-//! An answer counts only if it is about the ticket that was asked for, and in words that are known: what is odd is no answer.
-//! An error page in HTML is odd too, whatever its status, so that a wrong address ends nobody's grant.
+//! An answer counts only if it is about the requested ticket and in known words; an odd answer does not count. An HTML
+//! error page is odd too, whatever its status, so that a wrong address ends no grant.
 
 mod breaker;
 
@@ -26,22 +26,22 @@ use self::breaker::Breaker;
 use super::{Outbound, OutboundError, Reply, Request, Url};
 
 const KEY_HEADER: &str = "x-freescout-api-key";
-/// A conversation comes with its threads, whose bodies are mails.
+/// A conversation includes its threads, whose bodies are mails.
 pub const MOST_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-/// Questions under way at once: FreeScout is a PHP application with a few workers.
+/// Concurrent questions: FreeScout is a PHP application with a few workers.
 const MOST_QUESTIONS: usize = 16;
-/// How often one question is sent: asking changes nothing, so it may be sent again.
+/// How often one question is sent: asking changes nothing, so it may be repeated.
 const TRIES: usize = 2;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What FreeScout says of a ticket.
+/// The state of a ticket, as FreeScout reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketState {
     Open,
     Ended(TicketFate),
 }
 
-/// Why a ticket is not open any more.
+/// Why a ticket is no longer open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketFate {
     Closed,
@@ -52,7 +52,7 @@ pub enum TicketFate {
 }
 
 impl TicketFate {
-    /// In words, as the audit has it.
+    /// In words, for the audit.
     pub const fn in_words(self) -> &'static str {
         match self {
             TicketFate::Closed => "the ticket was closed",
@@ -63,7 +63,7 @@ impl TicketFate {
     }
 }
 
-/// Why nobody knows. None of these holds the key or a mail.
+/// Why the state is unknown. No variant contains the key or a mail.
 #[derive(Debug, thiserror::Error)]
 pub enum FreeScoutError {
     #[error("FreeScout: {0}")]
@@ -92,7 +92,7 @@ fn hint(status: u16) -> &'static str {
     }
 }
 
-/// A conversation, as the API and webhooks have it.
+/// A conversation, as the API and webhooks present it.
 #[derive(Debug, Deserialize)]
 pub struct Conversation {
     pub id: u64,
@@ -114,7 +114,7 @@ impl Conversation {
         self.updated_at.as_ref().and_then(time).or_else(|| self.closed_at.as_ref().and_then(time))
     }
 
-    /// Whether it is open, where only these mailboxes count; an error where it says something unknown.
+    /// Whether it is open, if only these mailboxes count; an error if its state or status is unknown.
     pub fn state(&self, mailboxes: &BTreeSet<u64>) -> Result<TicketState, FreeScoutError> {
         match (self.state.as_str(), self.status.as_str()) {
             ("deleted", _) => Ok(TicketState::Ended(TicketFate::Deleted)),
@@ -129,13 +129,13 @@ impl Conversation {
     }
 }
 
-/// What the settings say.
+/// The settings.
 pub struct FreeScoutOptions {
     pub url: Url,
     pub key: Zeroizing<String>,
     /// The mailboxes whose conversations count.
     pub mailboxes: BTreeSet<u64>,
-    /// For one question, with what is sent again.
+    /// For one question, retries included.
     pub deadline: Duration,
 }
 
@@ -148,7 +148,7 @@ pub struct FreeScout {
 }
 
 impl FreeScout {
-    /// Asks as `options` say, by `outbound`.
+    /// Asks according to `options`, through `outbound`.
     pub fn new(outbound: Outbound, options: FreeScoutOptions) -> FreeScout {
         let questions = Semaphore::new(MOST_QUESTIONS);
         FreeScout { outbound, options, breaker: Breaker::default(), questions }
@@ -163,7 +163,7 @@ impl FreeScout {
     ///
     /// # Errors
     ///
-    /// There is no answer in time, or none that says so.
+    /// There is no answer in time, or none that states it.
     pub async fn ticket(&self, ticket: &str) -> Result<TicketState, FreeScoutError> {
         let outcome = self.asked(ticket).await;
         let word = match &outcome {
@@ -183,7 +183,7 @@ impl FreeScout {
         let deadline = Instant::now() + self.options.deadline;
         let permit = self.breaker.may_ask(Instant::now()).map_err(FreeScoutError::Resting)?;
         let tries = async {
-            // Never closed; and who waits here in vain is late.
+            // The semaphore is never closed, and a question that waits here too long is late.
             let _turn = self.questions.acquire().await;
             let mut outcome = self.once(ticket).await;
             for _ in 1..TRIES {
@@ -228,7 +228,7 @@ fn read(reply: &Reply, ticket: &str, mailboxes: &BTreeSet<u64>) -> Result<Ticket
             }
             conversation.state(mailboxes)
         }
-        // Deleted forever. The API says so in JSON; a page in HTML is some other server's.
+        // Deleted forever. The API reports that in JSON; an HTML page is some other server's.
         404 => match serde_json::from_slice(&reply.body) {
             Ok(Value::Object(_)) => Ok(TicketState::Ended(TicketFate::Deleted)),
             _ => Err(FreeScoutError::Odd("a page that was not found, and no conversation: check `url`")),

@@ -17,7 +17,7 @@ use super::{Outbound, OutboundError, Reply, Request, Url, one_line, retry_after}
 const TOKEN_HEADER: &str = "x-postmark-server-token";
 pub const MOST_ANSWER_BYTES: usize = 64 * 1024;
 
-/// What the settings say.
+/// The settings.
 pub struct PostmarkOptions {
     /// `https://api.postmarkapp.com`
     pub url: Url,
@@ -46,7 +46,7 @@ struct Answer {
 }
 
 impl Postmark {
-    /// Sends as `options` say, by `outbound`.
+    /// Sends according to `options`, through `outbound`.
     pub fn new(outbound: Outbound, options: PostmarkOptions) -> Postmark {
         Postmark { outbound, options }
     }
@@ -95,7 +95,7 @@ fn read(reply: &Reply) -> Result<String, ChannelError> {
     };
     match (status, answer) {
         (200, Some(Answer { error_code: 0, message_id: Some(id), message })) if !id.is_empty() => {
-            // The token `POSTMARK_API_TEST` takes everything and delivers nothing.
+            // The token `POSTMARK_API_TEST` accepts every mail and delivers none.
             if message.starts_with("Test job") {
                 return Err(ChannelError::Refused(
                     "the token is Postmark's test token, which delivers nothing: set a server's token"

@@ -1,9 +1,9 @@
-//! An operator's error tracker, if there is one: Sentry, or whatever else takes its envelopes.
+//! An operator's error tracker, if there is one: Sentry, or another service that accepts its envelopes.
 //!
-//! `SENTRY_DSN` in the environment says where it is. It gets what the gate logs as an error, and of each disagreement
-//! when it is first seen. What it gets names routes, clusters, mappings and requests, and nobody: ids of callers,
-//! paths and addresses stay in the log and the audit. A thread of its own sends it, behind a bounded queue, so
-//! that a tracker that is away or hangs costs a counter and nothing else.
+//! `SENTRY_DSN` in the environment specifies its address. It gets the errors that the gate logs, and each disagreement
+//! when it is first seen. These name routes, clusters, mappings and requests, and no person: ids of callers, paths and
+//! addresses stay in the log and the audit. A separate thread sends them, behind a bounded queue, so that an
+//! unavailable or hanging tracker costs a counter and nothing else.
 
 mod dsn;
 mod report;
@@ -20,7 +20,7 @@ use self::report::Report;
 use self::sender::Sender;
 use crate::outbound::{Outbound, OutboundError};
 
-/// The target of events that the tracker gets although they are no errors.
+/// The target of events that the tracker gets although they are not errors.
 pub const NOTABLE: &str = "console_gate::notable";
 
 /// Reports that wait to be sent.
@@ -53,7 +53,7 @@ pub struct Tracker {
     environment: &'static str,
 }
 
-/// Sends what waits when it is dropped, for a short time.
+/// Sends the waiting reports when it is dropped, for a short time.
 #[derive(Debug)]
 pub struct FlushOnDrop {
     queue: mpsc::Sender<Message>,

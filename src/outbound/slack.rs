@@ -5,7 +5,7 @@
 //! 200 ok
 //! ```
 //!
-//! The webhook's address is the secret: it is all that posting takes. Slack's refusals are a word of their own in the body.
+//! The webhook's address is the secret: posting requires nothing else. Slack explains a refusal by a word in the body.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use super::{Outbound, OutboundError, Reply, Request, Url};
 
 /// Slack answers with a word.
 pub const MOST_ANSWER_BYTES: usize = 16 * 1024;
-/// Slack cuts longer messages off.
+/// Slack truncates longer messages.
 const MOST_CHARACTERS: usize = 3_000;
 /// A name for the message, if Slack gives one.
 const NAME_HEADER: &str = "x-slack-unique-id";
@@ -28,7 +28,7 @@ pub struct Slack {
 }
 
 impl Slack {
-    /// Posts to `webhook`, by `outbound`.
+    /// Posts to `webhook`, through `outbound`.
     pub fn new(outbound: Outbound, webhook: Url) -> Slack {
         Slack { outbound, webhook }
     }
@@ -49,7 +49,7 @@ impl Channel for Slack {
     }
 }
 
-/// The address is a secret, so only what cannot hold it is passed on.
+/// The address is a secret, so only errors that cannot contain it are passed on.
 fn unreachable(error: OutboundError) -> ChannelError {
     match error {
         OutboundError::Late(limit) => ChannelError::Late(limit),
@@ -97,7 +97,7 @@ fn hint(status: u16, word: &str) -> &'static str {
     }
 }
 
-/// Slack's own markup is three characters.
+/// Slack's own markup consists of three characters.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -1,4 +1,4 @@
-//! Alerts by mail, handed to an SMTP server (RFC 5321), over TLS or after STARTTLS.
+//! Alerts by mail through an SMTP server (RFC 5321), over TLS or after STARTTLS.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::one_line;
 /// How the connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpSecurity {
-    /// TLS after STARTTLS; a server that does not offer it gets nothing.
+    /// TLS after STARTTLS; nothing is sent to a server that does not offer it.
     StartTls,
     /// TLS from the first byte.
     Tls,
@@ -26,23 +26,23 @@ pub enum SmtpSecurity {
     Plain,
 }
 
-/// What the settings say.
+/// The settings.
 pub struct SmtpOptions {
     pub host: String,
     pub port: u16,
     pub security: SmtpSecurity,
-    /// Name and password; without them nobody logs in.
+    /// Name and password; without them there is no login.
     pub login: Option<(String, Zeroizing<String>)>,
     pub from: Mailbox,
     /// The people on call.
     pub to: Vec<Mailbox>,
     /// For a whole mail.
     pub timeout: Duration,
-    /// Certificate authorities, in DER, beside the machine's.
+    /// Certificate authorities, in DER, in addition to the machine's.
     pub roots: Vec<Vec<u8>>,
 }
 
-/// Hands mails to a server.
+/// Sends mails through a server.
 pub struct Smtp {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     host: String,
@@ -52,7 +52,7 @@ pub struct Smtp {
 }
 
 impl Smtp {
-    /// Sends as `options` say.
+    /// Sends according to `options`.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl Channel for Smtp {
             .message_id(Some(message_id(message.key, self.from.email.domain())))
             .header(ContentType::TEXT_PLAIN)
             .raw_header(HeaderValue::new(
-                // RFC 3834: so that nobody's absence is answered to it.
+                // RFC 3834: prevents automatic replies, such as out-of-office notices.
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
                 "auto-generated".to_owned(),
             ))
@@ -118,7 +118,7 @@ impl Channel for Smtp {
         let mail = mail
             .body(message.text.to_owned())
             .map_err(|error| ChannelError::Refused(format!("the mail cannot be put together: {error}")))?;
-        // The library bounds only how long it takes to connect.
+        // The library limits only the time to connect.
         let sending = tokio::time::timeout(self.timeout, self.transport.send(mail)).await;
         let response =
             sending.map_err(|_| ChannelError::Late(self.timeout))?.map_err(|error| refused(&error))?;
@@ -127,20 +127,20 @@ impl Channel for Smtp {
     }
 }
 
-/// The same for the same alert: a mail that is sent again is shown once.
+/// The same id for the same alert: a mail that is sent again is shown once.
 fn message_id(key: &str, domain: &str) -> String {
     let digest = policy::hex::lower(&Sha256::digest(key.as_bytes())[..16]);
     format!("<{digest}@{domain}>")
 }
 
-/// What the server says to a refusal is passed on: it names the mailbox or the rule, and no secret.
+/// The server's reply to a refused mail is passed on: it names the mailbox or the rule, and no secret.
 fn refused(error: &Error) -> ChannelError {
     let said = error.to_string();
     let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
     if error.is_transient() {
         ChannelError::Deferred(said)
     } else if error.is_permanent() || error.is_client() {
-        // Also a server that does not offer STARTTLS, or no login that is known.
+        // Also for a server that does not offer STARTTLS, or no known login method.
         ChannelError::Refused(said)
     } else {
         ChannelError::Unreachable(said)

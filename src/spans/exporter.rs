@@ -14,20 +14,20 @@ use crate::settings::secrets::Secret;
 /// Requests in one batch, and how long the first of them waits for others.
 const BATCH: usize = 256;
 const GATHER: Duration = Duration::from_secs(1);
-/// The pauses before a batch is sent again that the collector could not take now.
+/// The pauses before a batch that the collector could not take is sent again.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 
-/// Where spans go.
+/// The destination of spans.
 pub struct Collector {
     pub outbound: Outbound,
     pub url: Url,
     /// Further header fields: they may hold a key.
     pub headers: Vec<(String, Secret)>,
-    /// What all spans say of this process.
+    /// The attributes of this process, for all spans.
     pub resource: Vec<Attribute>,
 }
 
-/// What waits to be sent.
+/// The traces that wait to be sent.
 pub struct Exporting {
     queued: mpsc::Receiver<Message>,
     sent: Counter,
@@ -44,7 +44,7 @@ impl Exporting {
         Exporting { queued, sent, lost, log: LogLimit::default() }
     }
 
-    /// Sends batches until nobody traces any more.
+    /// Sends batches until every tracer is dropped.
     pub async fn run(mut self, collector: Collector) {
         while let Some(first) = self.queued.recv().await {
             let (batch, finishing) = self.gather(first).await;

@@ -1,14 +1,15 @@
-//! What a break-glass session would open: the roles of the group `break-glass`, with all that they inherit and permit, kept
-//! every night and compared (RBAC V2 design, section 6).
+//! The access that a break-glass session would open: the roles of the group `break-glass`, with everything that they
+//! inherit and permit, stored and compared every night (RBAC V2 design, section 6).
 //!
 //! ```text
 //! night -------- window opened ~~~~~~~~ window closed -------- night
 //!   \-- alert ---/              \-- declared --/        \-- alert --/
 //! ```
 //!
-//! A snapshot is taken at both ends of a declared window too, so a change outside of it is never taken for a declared one.
+//! A snapshot is also taken at both ends of a declared window, so a change outside of it is never taken for a declared
+//! one.
 //!
-//! A nightly comparison alone could not tell whether a change of the day was inside a window.
+//! A nightly comparison alone could not show whether a change during the day was inside a window.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,18 +24,18 @@ use serde_json::json;
 use store::break_glass_scope::{ChangeWindow, NewSnapshot, SnapshotCause};
 use store::{SharedStore, StoreError};
 
-/// What the group brings.
+/// The roles and permissions of the group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Composition {
-    /// That the group holds itself.
+    /// The roles that the group itself holds.
     pub roles: BTreeSet<Arc<str>>,
     pub inherited: BTreeSet<Arc<str>>,
     pub permissions: BTreeSet<Arc<str>>,
 }
 
 impl Composition {
-    /// As the registry has it.
+    /// The composition in the registry.
     pub fn of(catalog: &Catalog) -> Composition {
         let roles = catalog.group_roles.get(BREAK_GLASS).cloned().unwrap_or_default();
         let all = catalog.roles_of_group(BREAK_GLASS);
@@ -42,7 +43,7 @@ impl Composition {
         Composition { inherited: all.difference(&roles).cloned().collect(), roles, permissions }
     }
 
-    /// What has come and gone since, in words; empty where nothing has.
+    /// The additions and removals since, in words; empty if there are none.
     pub fn changes_since(&self, before: &Composition) -> Vec<String> {
         let mut changes = Vec::new();
         for (what, now, then) in [
@@ -57,7 +58,7 @@ impl Composition {
     }
 }
 
-/// The nightly snapshot. Returns what has changed since the last one.
+/// Takes the nightly snapshot. Returns the changes since the last one.
 ///
 /// # Errors
 ///
@@ -70,7 +71,7 @@ pub async fn nightly(
     take(store, notary, SnapshotCause::Night, None, now).await
 }
 
-/// Opens a window in which the roles may be changed. What has changed before it is alerted of.
+/// Opens a window in which the roles may be changed. Earlier changes raise an alert.
 ///
 /// # Errors
 ///
@@ -87,7 +88,7 @@ pub async fn open(store: &SharedStore, notary: &Notary, window: &ChangeWindow) -
     store.open_window(window, &notary.note(event.into_record(window.opened_at))).await
 }
 
-/// Closes a window, and returns what was changed in it; `None` where it is closed already.
+/// Closes a window, and returns the changes in it; `None` if it is already closed.
 ///
 /// # Errors
 ///
@@ -106,13 +107,13 @@ pub async fn close(
         reason: None,
         by: by.to_owned(),
     };
-    // The snapshot first: what is changed after it is changed outside of the window.
+    // The snapshot first: a later change is outside of the window.
     let changes = take(store, notary, SnapshotCause::WindowClosed, Some(window), now).await?;
     let is_closed = store.close_window(&window.id, now, &notary.note(event.into_record(now))).await?;
     Ok(is_closed.then_some(changes))
 }
 
-/// Closes the windows whose time is over.
+/// Closes the windows whose time has passed.
 ///
 /// # Errors
 ///
@@ -141,7 +142,7 @@ async fn take(
             composition.changes_since(&before)
         }
     };
-    // A night within a window that is open says nothing of what happened outside.
+    // A nightly snapshot within an open window shows nothing about changes outside of it.
     let is_within = cause == SnapshotCause::Night
         && store.open_windows().await?.iter().any(|window| window.opened_at <= now && now < window.until);
     let is_declared = cause == SnapshotCause::WindowClosed || is_within;
@@ -166,7 +167,7 @@ async fn take(
     Ok(changes)
 }
 
-/// Puts an alert into the outbox for each snapshot that calls for one.
+/// Puts an alert into the outbox for each snapshot that requires one.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Reminders: whoever holds a grant that ends soon hears of it, by mail where an address is known.
+//! Reminders: the holder of a grant that ends soon is told, by mail if an address is known.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,13 +11,14 @@ use store::{SharedStore, StoreError};
 struct Ending {
     id: String,
     admin: String,
-    /// What is granted, in words.
+    /// The granted access, in words.
     what: String,
     starts: Option<DateTime<Utc>>,
     ends: Option<DateTime<Utc>>,
 }
 
-/// Puts a reminder into the outbox for each grant that ends within `ahead`; each is reminded of once. Returns how many end.
+/// Puts a reminder into the outbox for each grant that ends within `ahead`, once for each. Returns the number of such
+/// grants.
 ///
 /// # Errors
 ///
@@ -57,7 +58,7 @@ pub async fn remind(
     let mut rows = Vec::new();
     for (grant, ends) in &ending {
         let alert = grant.reminder(*ends);
-        // Without an address the people on call hear of it.
+        // Without an address, the people on call are told.
         match addresses.get(&grant.admin).filter(|address| address.contains('@')) {
             Some(address) => rows.extend(alerts.rows_for(&alert, address)),
             None => rows.extend(alerts.rows(&alert)),
@@ -68,7 +69,7 @@ pub async fn remind(
 }
 
 impl Ending {
-    /// Whether its holder is to be reminded now. Of a grant that is hardly longer than the time ahead, nobody has to be.
+    /// Whether its holder is to be reminded now. A grant that is hardly longer than the time ahead needs no reminder.
     fn is_due(&self, ends: DateTime<Utc>, ahead: TimeDelta, now: DateTime<Utc>) -> bool {
         let is_short = self.starts.is_some_and(|starts| ends - starts < ahead * 2);
         let has_begun = self.starts.is_none_or(|starts| starts <= now);

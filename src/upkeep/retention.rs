@@ -1,6 +1,8 @@
-//! Records past their retention period (RBAC V2 design, section 9.1), deleted by the gate or by `console-gate retention`.
+//! Records past their retention period (RBAC V2 design, section 9.1), deleted by the gate or by `console-gate
+//! retention`.
 //!
-//! A serving role that does not own the tables may not delete from the grants audit, and should not: the log states it then.
+//! A serving role that does not own the tables may not delete from the grants audit, and should not: the log then
+//! reports it.
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use ledger::{AuditEvent, Notary};
@@ -11,7 +13,7 @@ use store::{SharedStore, StoreError};
 const GRANTS_AUDIT: Months = Months::new(7 * 12);
 const TICKET_GRANTS: Months = Months::new(2 * 12);
 
-/// The ends of the periods at `now`, where drift is kept for `drift_days`.
+/// The ends of the periods at `now`, if drift is kept for `drift_days`.
 pub fn cutoffs(drift_days: u32, now: DateTime<Utc>) -> Cutoffs {
     Cutoffs {
         grants_audit: now - GRANTS_AUDIT,
@@ -20,11 +22,11 @@ pub fn cutoffs(drift_days: u32, now: DateTime<Utc>) -> Cutoffs {
     }
 }
 
-/// Deletes what was counted, with its audit record.
+/// Deletes the counted records, with an audit record.
 ///
 /// # Errors
 ///
-/// The database did not do it, or the count has changed. Nothing was deleted then.
+/// The database did not do it, or the count has changed. In both cases nothing was deleted.
 pub async fn apply(
     store: &SharedStore,
     notary: &Notary,
@@ -41,7 +43,7 @@ pub async fn apply(
     store.apply_retention(cutoffs, expired, now, &notary.note(event.into_record(now))).await
 }
 
-/// Deletes what is past its period, as far as this gate's role may.
+/// Deletes records past their period, as far as this gate's role may.
 pub(super) async fn by_gate(
     store: &SharedStore,
     notary: &Notary,
@@ -63,7 +65,7 @@ pub(super) async fn by_gate(
             );
             Ok(())
         }
-        // A role that only serves may not delete: its database's owner runs the command.
+        // A role with only a serving gate's rights may not delete: the owner of the database runs the command.
         Err(StoreError::Forbidden(_)) => {
             tracing::warn!(
                 expired.grants_audit,

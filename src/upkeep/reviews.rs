@@ -1,4 +1,4 @@
-//! Reviews of access that open by themselves, and what nobody decides in time.
+//! Reviews of access that open automatically, and the decisions about items that are overdue.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use store::{SharedStore, StoreError};
 
 use crate::facts;
 
-/// As the settings say.
+/// The settings.
 #[derive(Clone, Debug, Default)]
 pub struct ReviewRules {
-    /// How often one is opened; `None`: only by the command.
+    /// How often a review is opened; `None`: only by the command.
     pub period: Option<TimeDelta>,
     pub due_in: TimeDelta,
     pub overdue: Overdue,
@@ -31,10 +31,10 @@ impl ReviewRules {
     }
 }
 
-/// How long before a review is due the people on call hear of it again.
+/// How long before a review is due the people on call are told again.
 const AHEAD: TimeDelta = TimeDelta::days(3);
 
-/// Opens a review that is due to be opened, decides what is overdue, and says so.
+/// Opens a review when it is time, decides overdue items, and sends alerts about it.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What Console's source says about its users and its sessions, for a person to confirm: read line by line.
+//! Hints about Console's users and sessions in its source, for a person to confirm: read line by line.
 
 use std::collections::BTreeSet;
 
@@ -6,9 +6,9 @@ use console_source::{Guards, PythonFile, read};
 use policy::method::Method;
 use store::console::SourceHints;
 
-/// Names of what a login page is called, at the end of its path.
+/// The words that the path of a login page ends with.
 const LOGINS: [&str; 5] = ["login", "signin", "sign-in", "log-in", "log_in"];
-/// Keys of Flask's session under which applications keep the session's own id.
+/// Keys of Flask's session in which applications keep the session's own id.
 const SESSION_IDS: [&str; 6] =
     ["sid", "session_id", "session_key", "session_token", "login_session_id", "token"];
 
@@ -20,7 +20,7 @@ pub(super) fn hints(folder: &str, files: &[PythonFile]) -> SourceHints {
         hints.users.extend(users_in(&file.path, &file.text));
         for line in file.text.lines().map(|line| line.split('#').next().unwrap_or_default()) {
             let after = |word: &str| line.split_once(word).map(|(_, rest)| rest);
-            // `["SESSION_COOKIE_NAME"] = "console"`: the quote that ends the word begins nothing.
+            // In `["SESSION_COOKIE_NAME"] = "console"`, the quote that closes the key does not open a text.
             let setting = |word| after(word).map(|rest| rest.strip_prefix(['"', '\'']).unwrap_or(rest));
             if let Some(name) = setting("SESSION_COOKIE_NAME").and_then(first_text) {
                 hints.cookie_name.get_or_insert(name);
@@ -56,7 +56,7 @@ pub(super) fn hints(folder: &str, files: &[PythonFile]) -> SourceHints {
     hints
 }
 
-/// The page with the shortest path that is called a login.
+/// The shortest path of a route that looks like a login page.
 fn login_route(folder: &str, files: &[PythonFile]) -> Option<String> {
     let source = read(folder, files, &Guards::default());
     let routes = source
@@ -68,14 +68,14 @@ fn login_route(folder: &str, files: &[PythonFile]) -> Option<String> {
     rules.filter(is_login).min_by_key(String::len)
 }
 
-/// `session["user_id"] = user.id`: keys and what they are given, of several in one line too.
+/// The keys and the assigned value of `session["user_id"] = user.id`; one line may assign several keys.
 fn assigned_to_session(line: &str) -> Vec<(String, &str)> {
     let Some((targets, value)) = line.split_once(" = ") else { return Vec::new() };
     let keys = targets.split("session[").skip(1).filter_map(first_text);
     keys.map(|key| (key, value)).collect()
 }
 
-/// The first text between quotes, in what follows a word.
+/// The first quoted text after a word.
 fn first_text(rest: &str) -> Option<String> {
     let begin = rest.find(['"', '\''])?;
     let quote = rest[begin..].chars().next()?;
@@ -83,7 +83,7 @@ fn first_text(rest: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// An argument: a text, or the name of a constant of the same file.
+/// An argument: a text, or the name of a constant in the same file.
 fn text_or_constant(rest: &str, source: &str) -> Option<String> {
     if rest.starts_with(['"', '\'']) {
         let quote = rest.chars().next()?;
@@ -93,10 +93,10 @@ fn text_or_constant(rest: &str, source: &str) -> Option<String> {
     source.lines().find_map(|line| first_text(line.strip_prefix(name)?.trim_start().strip_prefix('=')?))
 }
 
-/// The tables of the models that the source calls its users: `UserMixin`, `AbstractUser`.
+/// The tables of the source's user models, such as subclasses of `UserMixin` and `AbstractUser`.
 fn users_in(path: &str, source: &str) -> BTreeSet<String> {
     let mut tables = BTreeSet::new();
-    // Django names a table after the application's folder, too.
+    // Django also puts the application's folder into the name of a table.
     let mut folders = path.rsplit('/').skip(1).filter(|folder| *folder != "models");
     let application = folders.next().unwrap_or_default().to_lowercase();
     let mut is_user = false;

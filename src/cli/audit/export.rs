@@ -102,14 +102,14 @@ fn cells(row: &StoredEvent) -> anyhow::Result<Vec<String>> {
     Ok(COLUMNS.iter().map(|column| cell(&row[*column])).collect())
 }
 
-/// A value as a cell.
+/// A value as the text of a cell.
 pub(in crate::cli) fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    // A spreadsheet would run it as a formula, and some of these texts are strangers'.
+    // A spreadsheet would run it as a formula, and some of these texts come from strangers.
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
 }
 

@@ -17,11 +17,11 @@ use crate::cli::{Common, Ended, with_notary};
 use crate::settings::Settings;
 use crate::upkeep::retention::cutoffs;
 
-/// Rows on their way from the database.
+/// Rows that may wait between the database and the verifier.
 const AHEAD: usize = 1_024;
-/// Findings of one kind that are listed.
+/// At most this many findings of one kind are listed.
 const LISTED: usize = 100;
-/// Rows between two lines of progress for a person at a terminal.
+/// Rows between two progress lines on a terminal.
 const PROGRESS: u64 = 50_000;
 
 /// Verify that no audit row was changed, removed or inserted
@@ -90,7 +90,7 @@ pub(super) fn run(command: &Verify, common: &Common) -> anyhow::Result<Ended> {
     })
 }
 
-/// What is wrong: the first of each kind, and how many there are.
+/// The findings: the first ones of each kind, and the number of each kind.
 struct Findings {
     most: usize,
     listed: Vec<Found>,
@@ -111,14 +111,14 @@ impl Findings {
         self.counts.values().sum()
     }
 
-    /// The kinds of which not all are listed, and how many are not.
+    /// The kinds that are not listed in full, with the number of unlisted findings.
     fn omitted(&self) -> BTreeMap<&'static str, usize> {
         let beyond = |(kind, count): (&&'static str, &usize)| Some((*kind, count.checked_sub(self.most)?));
         self.counts.iter().filter_map(beyond).filter(|(_, count)| *count > 0).collect()
     }
 }
 
-/// One thing that is wrong, with a sentence about it.
+/// A finding, with a sentence about it.
 struct Found {
     kind: &'static str,
     sentence: String,

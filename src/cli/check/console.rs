@@ -1,4 +1,4 @@
-//! Findings about what is read of Console.
+//! Findings about Console's tables.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use policy::ids::AdminId;
 use store::{Store, StoreError};
 use workbench::report::{Finding, rules};
 
-/// What does not fit, and what the gate does about it; the most severe first.
+/// The mismatches, and what the gate does about each; the most severe first.
 pub(super) async fn findings(store: &Store) -> Result<Vec<Finding>, StoreError> {
     let mut findings: Vec<Finding> = Vec::new();
     for mismatch in store.console_mismatches().await? {
@@ -19,7 +19,7 @@ pub(super) async fn findings(store: &Store) -> Result<Vec<Finding>, StoreError> 
             .push(finding("console-unqualified", format!("{relation}: `{table}` is named without a schema")));
     }
     if !store.control().await?.console_watched {
-        // A role that only serves may not look for itself.
+        // A role with only a serving gate's rights may not look for gaps itself.
         let gaps = store.unheard().await.unwrap_or_default();
         let why = match (store.relations().triggers, gaps.is_empty()) {
             (false, _) => "`triggers` is false".to_owned(),
@@ -45,7 +45,7 @@ fn finding(id: &'static str, message: String) -> Finding {
     Finding { suggestion, ..Finding::new(id, None, message) }
 }
 
-/// What one read of access takes here: the best of some, of somebody who is there.
+/// How long one read of access takes here: the fastest of a few, for an existing caller.
 async fn cost(store: &Store) -> Option<String> {
     let id = store.census(chrono::Utc::now()).await.ok()?.first().map(|person| AdminId::new(&*person.id))?;
     let subject = Subject::Admin { id, session: None };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use policy::mapping::counted;
 
-/// Writes the count into the file, if it is not there already, and returns what the file says now. A file with other
+/// Writes the number of rows into the file, unless it is there already, and returns the file's text. A file with other
 /// mistakes is left as it is: the check reports them.
 pub(super) fn fix(file: &Path, source: String) -> anyhow::Result<String> {
     let name = file.display();
@@ -19,7 +19,7 @@ pub(super) fn fix(file: &Path, source: String) -> anyhow::Result<String> {
     if counted.text == source {
         return Ok(source);
     }
-    // A link stays a link: what it leads to is replaced.
+    // A symlink stays a symlink: its target is replaced.
     let target = file.canonicalize().with_context(|| format!("cannot write {name}"))?;
     replace(&target, &counted.text).with_context(|| format!("cannot write {name}"))?;
     let before = counted.before.map_or_else(String::new, |before| format!(" (was {before})"));
@@ -27,12 +27,12 @@ pub(super) fn fix(file: &Path, source: String) -> anyhow::Result<String> {
     Ok(counted.text)
 }
 
-/// Replaces a file in one step, as a gate wants it: its owner and its mode stay.
+/// Replaces a file in one step, as a gate requires, and keeps its owner and mode.
 fn replace(target: &Path, text: &str) -> std::io::Result<()> {
     let new = beside(target);
     let outcome = write(&new, target, text).and_then(|()| std::fs::rename(&new, target));
     if outcome.is_err() {
-        // It may not be there; what failed is reported.
+        // It may not exist. The first error is the one to report.
         let _ = std::fs::remove_file(&new);
     }
     outcome

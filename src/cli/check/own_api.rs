@@ -1,4 +1,4 @@
-//! Findings about the RBAC API: permissions that nobody can hold, requests that nobody can approve.
+//! Findings about the RBAC API: permissions that no caller can hold, requests that too few admins can approve.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) fn findings(settings: &RbacApi, catalog: &Catalog) -> Vec<Finding> {
         .collect()
 }
 
-/// Machine tokens that the settings name and that nobody has.
+/// Machine tokens that the settings name and that do not exist or are revoked.
 pub(super) fn unknown_callers(settings: &Settings, tokens: &[StoredToken]) -> Vec<Finding> {
     let named = [
         ("[api] `callers`", &settings.api.callers),
@@ -53,7 +53,7 @@ pub(super) fn unknown_callers(settings: &Settings, tokens: &[StoredToken]) -> Ve
         .collect()
 }
 
-/// What people may ask for, and too few may approve for somebody who is in none of the approving groups.
+/// Requests and edits with too few approvers, for a requester who is in none of the approving groups.
 pub(super) fn unapprovable(mapping: &Mapping, people: &[Person]) -> Vec<Finding> {
     let approvers = |rule: &ApprovalRule| {
         people.iter().filter(|one| one.kind == CallerKind::Admin && rule.allows(&one.groups)).count()
@@ -75,7 +75,7 @@ pub(super) fn unapprovable(mapping: &Mapping, people: &[Person]) -> Vec<Finding>
     groups.chain(edits).collect()
 }
 
-/// Groups under which the rule about who may change access (docs/guards.md) holds, and a list of roles does not show it.
+/// Groups to which the rule about who may change access (docs/guards.md) applies without a list of roles showing it.
 pub(super) fn unseen_powers(
     mapping: &Mapping,
     eligible: &BTreeSet<Arc<str>>,

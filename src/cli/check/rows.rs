@@ -7,10 +7,10 @@ use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::flaw::{Flaw, FlawKind};
 use workbench::report::{Finding, rules};
 
-/// Names of those whom rows of one kind are about that are listed before they are only counted.
+/// At most this many names are listed for rows of one kind; the others are counted.
 const MOST_NAMES: usize = 5;
 
-/// One finding for each word in a place, with all whose rows it is in; the worst first.
+/// One finding for each word in a column, with the holders of all its rows; the most severe first.
 pub(super) fn findings(flaws: &[Flaw]) -> Vec<Finding> {
     let mut alike: BTreeMap<Flaw, Vec<&Flaw>> = BTreeMap::new();
     for flaw in flaws {
@@ -26,7 +26,7 @@ pub(super) fn findings(flaws: &[Flaw]) -> Vec<Finding> {
     findings
 }
 
-/// The finding about the members of the group of break-glass, if there are any.
+/// The finding about the members of the break-glass group, if there are any.
 pub(super) fn standing(members: &[Arc<str>]) -> Option<Finding> {
     const ID: &str = "standing-break-glass";
     let (first, _) = members.split_first()?;
@@ -49,7 +49,7 @@ fn message(flaw: &Flaw, rows: &[&Flaw]) -> String {
     format!("{flaw}: {outcome}{}", about(rows))
 }
 
-/// Whom or what the rows are about, as far as that is known.
+/// The holders of the rows, as far as they are known.
 fn about(rows: &[&Flaw]) -> String {
     let names: Vec<String> =
         rows.iter().filter_map(|row| row.holder.as_deref()).map(|name| format!("`{name}`")).collect();

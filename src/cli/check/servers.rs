@@ -1,4 +1,4 @@
-//! Findings about what rows need of other servers, and the settings do not name.
+//! Findings about servers that rows need and the settings do not name.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use workbench::report::{Finding, rules};
 
 use crate::settings::FreeScout;
 
-/// Rows for a ticket where no FreeScout says which tickets are open.
+/// Rows that require a ticket, without a FreeScout that reports which tickets are open.
 pub(super) fn without_freescout(file: &Path, settings: &FreeScout, mapping: &Mapping) -> Option<Finding> {
     let rows: Vec<&str> =
         mapping.rows().iter().filter(|row| row.ticket().is_some()).map(|row| &*row.route).collect();

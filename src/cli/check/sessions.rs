@@ -6,7 +6,7 @@ use workbench::report::Finding;
 
 use crate::settings::{Session, SessionKind};
 
-/// What Console can end and the gate cannot see.
+/// Sessions that Console can end without the gate seeing it.
 pub(super) fn findings(file: &Path, session: &Session) -> Vec<Finding> {
     if session.kind != SessionKind::Flask || session.session_id_key.is_some() {
         return Vec::new();

@@ -31,7 +31,7 @@ pub(super) fn write(output: &mut String, looked: &[Looked], style: Style) {
 /// A line for each file: whether a gate would start with it.
 pub(super) fn sums(looked: &[Looked], further: &[Finding]) -> Vec<String> {
     let of_file = |(number, file): (usize, &Looked)| {
-        // What concerns all of the settings is said of the first file, which names the others.
+        // Errors in the settings as a whole are counted for the first file, which names the others.
         let further = further.iter().filter(|finding| number == 0 && finding.level == Level::Error);
         match file.mistakes.len() + further.count() {
             0 => format!("{}: sound", file.name),
@@ -53,7 +53,7 @@ pub(super) fn unreadable(settings: &Settings, looked: &[Looked]) -> Vec<Finding>
     settings.files().into_iter().filter_map(finding).collect()
 }
 
-/// Production with any Host, which only a flag or a variable makes of sound files.
+/// Production with any Host. With valid files, only a flag or a variable can cause it.
 pub(super) fn without_hosts(settings: &Settings) -> Option<Finding> {
     settings.lacks_hosts().then(|| {
         let suggestion = Some("set `allowed_hosts` in [firewall] to the names of Console".to_owned());
@@ -61,7 +61,7 @@ pub(super) fn without_hosts(settings: &Settings) -> Option<Finding> {
     })
 }
 
-/// Where a key is written.
+/// The place where a key is set.
 fn place(key: &str, looked: &[Looked]) -> Option<Location> {
     looked.iter().find_map(|file| {
         let (_, span) = file.places.iter().find(|(name, _)| name == key)?;

@@ -56,7 +56,7 @@ struct Setting {
     /// `null` where it is not set.
     value: Value,
     source: Source,
-    /// Whether what the value names is there.
+    /// Whether the variable or file that the value names exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     there: Option<bool>,
 }
@@ -87,12 +87,12 @@ pub(super) fn run(command: &Show, common: &Common) -> anyhow::Result<Ended> {
     Ok(Ended::Clean)
 }
 
-/// The arguments of the command itself, which global flags are passed down to.
+/// The arguments of the subcommand itself, to which global flags are passed down.
 fn deepest(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, inner)| deepest(inner))
 }
 
-/// Each key that has a value of its own, in which nothing secret is left.
+/// Collects each key with a value of its own, without secrets.
 fn collect(value: Value, key: String, leaves: &mut Vec<(String, Value)>) {
     match value {
         Value::Object(table) if !table.is_empty() => {
@@ -141,7 +141,7 @@ fn overriding(key: &str, matches: &ArgMatches) -> Option<Source> {
 /// The line of the file that sets the key.
 fn in_files(key: &str, looked: &[Looked]) -> Source {
     let named = looked.iter().enumerate().find_map(|(number, file)| {
-        // The second file has the keys of `[console]` alone.
+        // The second file contains only the keys of `[console]`.
         let name = if number == 0 { Some(key) } else { key.strip_prefix("console.") }?;
         let (_, place) =
             file.places.iter().find(|(written, _)| written == name || name.replace('"', "") == *written)?;
@@ -153,7 +153,7 @@ fn in_files(key: &str, looked: &[Looked]) -> Source {
     })
 }
 
-/// Whether the variable or the file is there that the key names; `None` for other keys.
+/// Whether the variable or file that the key names exists; `None` for other keys.
 fn there(key: &str, value: &Value) -> Option<bool> {
     let name = value.as_str()?;
     if key.ends_with("_env") {
@@ -163,11 +163,11 @@ fn there(key: &str, value: &Value) -> Option<bool> {
 }
 
 fn text(settings: &[Setting]) -> String {
-    /// How far comments are set in, where the setting is not longer.
+    /// The column of the comments, unless the setting is longer.
     const BESIDE: usize = 40;
     let mut text = String::new();
     let mut section = "";
-    // What is in no section precedes all sections.
+    // Keys outside of sections precede all sections.
     let (plain, others): (Vec<&Setting>, Vec<_>) = settings.iter().partition(|one| !one.key.contains('.'));
     for setting in plain.into_iter().chain(others) {
         let (of, name) = setting.key.split_once('.').unwrap_or(("", &setting.key));
@@ -190,7 +190,7 @@ fn text(settings: &[Setting]) -> String {
             (Some(false), false) => "; the file is not there",
         };
         let line = match value {
-            // An empty section has nothing to say.
+            // An empty section has nothing to show.
             None if setting.value.is_null() => format!("# {name} is not set"),
             None => continue,
             Some(toml::Value::Table(table)) if table.is_empty() => format!("# {name} is empty"),

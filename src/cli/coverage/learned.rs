@@ -1,4 +1,4 @@
-//! Console's routes, put together from what Flask lists and what the source declares.
+//! Console's routes, combined from Flask's list and the source.
 
 use console_source::coverage::flask_routes::Listing;
 use console_source::coverage::route::{ConsoleRoute, RouteOptions, methods_to_cover};
@@ -7,19 +7,19 @@ use policy::mapping::pattern::Pattern;
 use policy::method::{Method, MethodSet};
 use workbench::report::{Finding, Location};
 
-/// What is known of Console's routes, and what kept it from being more.
+/// Console's routes as far as they are known, and what kept the list incomplete.
 #[derive(Default)]
 pub(super) struct Learned {
     pub(super) routes: Vec<ConsoleRoute>,
     /// Whether the routes are in the order in which a request meets them.
     pub(super) has_order: bool,
-    /// Whether the list says with which options the rules are declared.
+    /// Whether the list includes the options of the rules.
     has_options: bool,
     pub(super) findings: Vec<Finding>,
 }
 
 impl Learned {
-    /// What Flask lists.
+    /// Adds the routes that Flask lists.
     pub(super) fn listed(&mut self, file: &str, listing: &Listing) {
         let place = |line: usize| (line > 0).then(|| Location { file: file.to_owned(), line, column: 1 });
         self.routes.extend(listing.routes.iter().map(|route| ConsoleRoute {
@@ -38,7 +38,7 @@ impl Learned {
         );
     }
 
-    /// What Flask lists is what Console serves. Beside it, the source says where, and what is not listed.
+    /// Console serves the routes that Flask lists. The source adds their places, and routes that are not listed.
     pub(super) fn declared(&mut self, source: &ConsoleSource, has_list: bool) {
         let shapes: Vec<String> = self.routes.iter().map(|route| shape(&route.rule)).collect();
         let mut in_source = vec![false; self.routes.len()];
@@ -90,7 +90,7 @@ impl Learned {
     }
 }
 
-/// Whether something that was not read may hide a route that no list has.
+/// Whether an unread part of the source may hide a route that no list has.
 fn hides_routes(kind: TroubleKind, has_list: bool) -> bool {
     match kind {
         TroubleKind::Syntax => true,
@@ -103,7 +103,7 @@ fn hides_routes(kind: TroubleKind, has_list: bool) -> bool {
 fn options(route: &Route, methods: MethodSet) -> RouteOptions {
     let options = &route.options;
     RouteOptions {
-        // What is not known is taken to serve both spellings.
+        // A rule whose option is unknown is taken to serve both spellings.
         strict_slashes: options.strict_slashes == Some(true),
         merge_slashes: options.merge_slashes,
         host: options.host.clone(),
@@ -122,7 +122,7 @@ fn unreadable(route: &Route) -> Finding {
     Finding::new("unreadable-route", Some(route.place.clone()), message)
 }
 
-/// What two rules have in common if they are one, whatever their variables are called.
+/// The form that two spellings of one rule share, whatever their variables are called.
 fn shape(rule: &str) -> String {
     Pattern::parse(rule).map_or_else(|_| rule.to_owned(), |pattern| pattern.shape())
 }

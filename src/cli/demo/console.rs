@@ -1,4 +1,4 @@
-//! A stand-in for Console: it says which view ran and whom the gate's assertion names. It gates nothing.
+//! A stand-in for Console: it shows which view ran and which admin the gate's assertion names. It gates nothing.
 
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ struct LogIn {
 }
 
 async fn home(State(console): State<Arc<Console>>, headers: HeaderMap) -> Response {
-    // What runs, which after a rollback is not what the file says.
+    // The running mapping: after a rollback, it is not the one in the file.
     let clusters = running(&console.store).await.map_or_else(|_| Vec::new(), |runs| clusters(&runs.mapping));
     page(&HomePage { who: console.who(&headers), personas: console.personas.clone(), clusters })
 }
@@ -133,7 +133,7 @@ fn link(row: &policy::mapping::Row, mode: ClusterMode) -> Option<Link> {
         (V2Gate::Requires { .. }, ClusterMode::V2) => v2.demand(),
         (V2Gate::Requires { .. }, _) => legacy_names(),
     };
-    // A value for each variable; the stand-in takes any.
+    // A value for each variable; the stand-in accepts any.
     let mut path = String::new();
     let mut inside = false;
     for character in row.pattern.as_str().chars() {
@@ -172,7 +172,7 @@ async fn logout() -> Response {
     (StatusCode::SEE_OTHER, [(SET_COOKIE, gone), (LOCATION, "/auth/home".to_owned())]).into_response()
 }
 
-/// Only a path on this host: an open redirect would send somebody who just logged in anywhere.
+/// Only a path on this host: an open redirect could send a user who just logged in to any site.
 fn inside(next: &str) -> &str {
     let is_path = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
     if is_path { next } else { "/auth/home" }

@@ -1,4 +1,4 @@
-//! The demo's folder, named by its port, and ports that are free.
+//! The demo's folder, named after its port, and free ports.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// Locked for as long as the demo runs, so that the folder of one that was killed is known as such.
+/// Locked while the demo runs, so that the folder of a killed demo can be recognised.
 const LOCK: &str = "lock";
-/// Ports that are tried where the usual one is taken.
+/// Ports to try if the usual one is taken.
 const TRIES: u16 = 100;
 
-/// A folder that goes when the demo ends.
+/// A folder that is removed when the demo ends.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -21,7 +21,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The folder of a demo on `asked`, or on `usual` or the next port that is free and without a demo; with the port.
+    /// The folder of a demo, with its port: `asked`, or from `usual` on the first port that is free and without a demo.
     pub(super) fn claim(asked: Option<u16>, usual: u16) -> anyhow::Result<(Folder, u16)> {
         if let Some(port) = asked {
             let folder = Folder::create(port)?;
@@ -36,10 +36,10 @@ impl Folder {
         anyhow::bail!("no port from {usual} to {} is free; choose one with `--port`", usual + TRIES - 1)
     }
 
-    /// `None` if the folder is another demo's. What a killed demo of the same user has left is removed.
+    /// `None` if another demo uses the folder. A folder that a killed demo of the same user left is removed.
     fn create(port: u16) -> anyhow::Result<Option<Folder>> {
         let path = std::env::temp_dir().join(format!("console-gate-demo-{port}"));
-        // For the owner alone: it holds an audit log and a socket that believes nobody but the gate.
+        // For the owner alone: it holds an audit log, and a socket that trusts only the gate.
         let create = || DirBuilder::new().mode(0o700).create(&path);
         match create() {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -69,7 +69,7 @@ impl Drop for Folder {
     }
 }
 
-/// Whether a demo of this user made the folder, and does not run any more.
+/// Whether a demo of this user made the folder and is no longer running.
 fn is_left_over(path: &Path) -> anyhow::Result<bool> {
     let found = std::fs::symlink_metadata(path)?;
     // A file of this process has this user's id.
@@ -81,12 +81,12 @@ fn is_left_over(path: &Path) -> anyhow::Result<bool> {
         Ok(Ok(())) => Ok(true),
         Ok(Err(TryLockError::WouldBlock)) => Ok(false),
         Ok(Err(TryLockError::Error(error))) => Err(error.into()),
-        // It was killed, or is starting at this moment.
+        // It was killed, or is just starting.
         Err(_) => Ok(false),
     }
 }
 
-/// `usual`, or the next port that nobody listens on; `usual` if all are taken, so that the start names who has it.
+/// `usual`, or the next free port; `usual` if all are taken, so that the start reports which process has it.
 pub(super) fn free_port(usual: u16) -> u16 {
     (usual..usual + TRIES).find(|port| is_free(*port)).unwrap_or(usual)
 }

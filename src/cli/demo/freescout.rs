@@ -1,4 +1,4 @@
-//! A stand-in for FreeScout, the help desk whose tickets grants are for: three open tickets, the documented answers of its
+//! A stand-in for FreeScout, the help desk that owns the tickets: three open tickets, the documented answers of its
 //! REST API, and a signed webhook to the gate when a ticket changes.
 
 use std::collections::BTreeMap;
@@ -29,11 +29,11 @@ struct Desk {
     secrets: Secrets,
     webhook: Url,
     outbound: Outbound,
-    /// By its number, each ticket's status.
+    /// Each ticket's status, by its number.
     tickets: Mutex<BTreeMap<u64, String>>,
 }
 
-/// What `PUT /api/conversations/{id}` takes, of all that FreeScout's takes.
+/// The one field of `PUT /api/conversations/{id}` that the stand-in accepts; FreeScout accepts more.
 #[derive(Deserialize)]
 struct Update {
     status: String,
@@ -83,7 +83,7 @@ async fn update(
         let mut tickets = desk.tickets.lock().unwrap_or_else(PoisonError::into_inner);
         *tickets.get_mut(&id).ok_or_else(not_found)? = update.status;
     }
-    // As FreeScout does: the answer does not wait for whom it tells.
+    // As FreeScout does: the answer does not wait for the webhook.
     tokio::spawn(async move { desk.announce(id).await });
     Ok(StatusCode::NO_CONTENT)
 }
@@ -102,7 +102,7 @@ impl Desk {
         }))
     }
 
-    /// Sends the webhook of a ticket that changed. If it is lost, the gate asks for itself by the next request.
+    /// Sends the webhook of a changed ticket. If it is lost, the gate asks FreeScout itself on the next request.
     async fn announce(&self, id: u64) {
         let (Some(conversation), Some(secret)) = (self.conversation(id), &self.secrets.freescout_webhook)
         else {

@@ -31,7 +31,7 @@ pub(super) fn write(
     };
     add("doctor.json", &serde_json::to_string_pretty(report)?)?;
     add("version.txt", &format!("console-gate {}\n", crate::version::version()))?;
-    // Settings name secrets and hold none, but for the password in a database's address.
+    // The settings name secrets and contain none, except for the password in the database's address.
     if let Some(text) = config.and_then(|config| std::fs::read_to_string(config).ok()) {
         add("gate.toml", &without_passwords(&text))?;
     }

@@ -21,13 +21,13 @@ use crate::cli::store_options;
 use crate::server::{placement, set_mirror};
 use crate::settings::{NewerSchema, Settings};
 
-/// The store, if everything that a decision reads can be read.
+/// The store, if everything that a decision needs can be read.
 pub(super) async fn examine(settings: &Settings, report: &mut Report) -> Option<SharedStore> {
     let url = &settings.database.url.0;
     if let DatabaseUrl::Sqlite(file) = url
         && !file.exists()
     {
-        // Opening it would make it.
+        // Opening it would create it.
         report.warn(
             "database",
             format!("{} does not exist", file.display()),
@@ -78,10 +78,10 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) -> Option<
     }
 }
 
-/// Whether it takes an audit row now. The row is rolled back.
+/// Whether the database accepts an audit row now. The row is rolled back.
 async fn writes(store: &SharedStore, url: &DatabaseUrl, patience: Duration, report: &mut Report) {
     const SUBJECT: &str = "database writes";
-    // SQLite writes to the disk when it commits, so the disk is asked by itself.
+    // SQLite writes to the disk when it commits, so the disk is tested separately.
     if let DatabaseUrl::Sqlite(file) = url
         && let Err(error) = place::try_writing(file.parent().unwrap_or(Path::new("")))
     {
@@ -98,7 +98,7 @@ async fn writes(store: &SharedStore, url: &DatabaseUrl, patience: Duration, repo
     }
 }
 
-/// An operation that has a serving gate's time for it.
+/// Runs an operation within the time that a serving gate has for it.
 async fn within<T>(
     patience: Duration,
     operation: impl Future<Output = Result<T, StoreError>>,
@@ -106,7 +106,7 @@ async fn within<T>(
     timeout(patience, operation).await.unwrap_or(Err(StoreError::Timeout(patience)))
 }
 
-/// An audit row of the size of a long one, sealed with a key that nothing knows.
+/// An audit row as large as a long one, sealed with a key that nothing knows.
 fn probe() -> Vec<Entry> {
     let event = AuditEvent::MappingPinned { sha256: None, by: "doctor".repeat(512) };
     let key = ("doctor".to_owned(), Zeroizing::new(vec![0; 32]));
@@ -116,7 +116,7 @@ fn probe() -> Vec<Entry> {
         .unwrap_or_default()
 }
 
-/// Console's own audit table: whether it takes what the settings send it, and the rows that it did not take.
+/// Console's own audit table: whether it accepts what the settings send it, and the rows that it did not accept.
 pub(super) async fn mirror(settings: &Settings, store: Option<&SharedStore>, report: &mut Report) {
     const SUBJECT: &str = "mirror";
     let Some(mirror) = &settings.audit.mirror else { return };
@@ -145,7 +145,8 @@ pub(super) async fn mirror(settings: &Settings, store: Option<&SharedStore>, rep
 }
 
 async fn open(settings: &Settings) -> anyhow::Result<SharedStore> {
-    // What `check` reads of everybody has a command's patience; whether the database answers and takes rows, a gate's.
+    // `check` reads everybody with a command's timeout. Whether the database answers and takes rows is tested with a
+    // gate's.
     let store = store::open_at(&store_options(settings), placement(settings)).await?;
     store.set_production_words(&settings.environments.production);
     store.set_break_glass_rules(settings.break_glass.rules());
@@ -153,7 +154,7 @@ async fn open(settings: &Settings) -> anyhow::Result<SharedStore> {
     Ok(store)
 }
 
-/// Whether it is the database that is missing, and not something in it.
+/// Whether the database itself is missing, and not something in it.
 fn is_absent(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::Timeout(_) | StoreError::Unusable(_))
 }
@@ -175,7 +176,7 @@ async fn schema(
 ) -> bool {
     let migrates_itself = matches!(settings.database.url.0, DatabaseUrl::Sqlite(_));
     let mut is_sound = true;
-    // First: a role that may not read the ledger would take every migration for missing.
+    // First: to a role that may not read the ledger, every migration appears to be missing.
     match store.missing_rights().await {
         Ok((missing, _)) if missing.is_empty() => {
             report.good("rights", "the role has every right that the gate needs");

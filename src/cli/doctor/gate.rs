@@ -1,4 +1,4 @@
-//! The gate that runs with these settings: what it says of itself, and what it logged as errors.
+//! The gate that runs with these settings: its own reports, and the errors that it logged.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::settings::Settings;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 256 * 1024;
-/// An error that was last logged before is history.
+/// Errors that were last logged earlier are not reported.
 const RECENT: TimeDelta = TimeDelta::hours(1);
-/// Errors that are printed.
+/// At most this many errors are printed.
 const MOST_ERRORS: usize = 5;
 
-/// An error of the gate's log, as `/errors` has it.
+/// An error from the gate's log, as `/errors` returns it.
 #[derive(Deserialize)]
 struct Logged {
     message: String,
@@ -57,10 +57,10 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) {
     }
 }
 
-/// What a field of readiness has to be, and what to do where it is not.
+/// A field of readiness, its acceptable values, and the remedy for others.
 type Rule = (&'static str, &'static [&'static str], &'static str);
 
-/// In the order in which a request needs them. A field that is absent is as it should be.
+/// In the order in which a request needs them. An absent field is acceptable.
 const RULES: [Rule; 7] = [
     ("waiting_for", &[], "it serves when the database answers"),
     ("listener", &["open"], "wait until it has started, or start it again"),
@@ -71,7 +71,7 @@ const RULES: [Rule; 7] = [
     ("mapping", &[], "correct the file: `console-gate check` shows every mistake; the earlier mapping runs"),
 ];
 
-/// Lines for everything in `/readyz` that is not as it should be.
+/// Adds a line for each problem that `/readyz` reports.
 fn judge(readiness: &Value, report: &mut Report) {
     const SUBJECT: &str = "gate";
     let text = |name: &str| readiness[name].as_str();
@@ -82,7 +82,7 @@ fn judge(readiness: &Value, report: &mut Report) {
         is_sound = false;
         let why = text(&format!("{name}_problem")).map(|why| format!(" ({why})")).unwrap_or_default();
         let found = format!("the running gate's {name}: {word}{why}");
-        // Denials go out while the spool takes their rows.
+        // Denials are answered as long as the spool takes their rows.
         if (name, word) == ("audit", "spool") {
             report.warn(SUBJECT, found, remedy);
         } else {

@@ -1,5 +1,5 @@
-//! The mapping with everything that `check` finds, whether anybody passes its rows, and whether V2 decides what the mapping
-//! says it decides.
+//! The mapping with all findings of `check`, whether anybody passes its rows, and whether V2 decides the rows that the
+//! mapping assigns to it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -57,10 +57,10 @@ pub(super) async fn examine(
     flag(&mapping, settings, store, report).await;
 }
 
-/// Findings that are printed; all are counted.
+/// At most this many findings are printed; all are counted.
 const MOST_FINDINGS: usize = 3;
 
-/// What `check` finds, in its numbers.
+/// Reports the findings of `check`, with their numbers.
 async fn judge(settings: &Settings, config: Option<&Path>, store: &SharedStore, report: &mut Report) {
     const SUBJECT: &str = "check";
     let findings = match check::everything(settings, config, store).await {
@@ -90,8 +90,8 @@ async fn judge(settings: &Settings, config: Option<&Path>, store: &SharedStore, 
     }
 }
 
-/// Where legacy gates decide, and nobody holds any role that they accept, nobody passes: a role that is misspelt in every
-/// row, or in every admin's.
+/// Where legacy gates decide and no caller holds any role that they accept, no caller passes them: the role is misspelt
+/// in every row, or for every admin.
 async fn legacy_roles(mapping: &Mapping, store: &SharedStore, report: &mut Report) {
     let Ok(people) = store.census(Utc::now()).await else { return };
     let held: BTreeSet<LegacyRole> = people.into_iter().flat_map(|person| person.legacy).collect();
@@ -114,7 +114,7 @@ async fn legacy_roles(mapping: &Mapping, store: &SharedStore, report: &mut Repor
     );
 }
 
-/// The rollback in force, and whether the file would bring back what it took back.
+/// The rollback in force, and whether the file contains parts that it took back.
 async fn rollback(file: &str, mapping: &Mapping, store: &SharedStore, report: &mut Report) {
     const SUBJECT: &str = "rollback";
     let found = match rolled_back(store, mapping).await {

@@ -1,4 +1,4 @@
-//! What the gate has on this machine: its addresses, the spool, the checkpoints, the certificate.
+//! The gate's resources on this machine: its addresses, the spool, the checkpoints, the certificate.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::journal::spool;
 use crate::server::{checkpoint_places, look_at_addresses};
 use crate::settings::Settings;
 
-/// The addresses: free, or a gate's own.
+/// The addresses: free, or in use by a gate.
 pub(super) fn examine(settings: &Settings, report: &mut Report) {
     const SUBJECT: &str = "addresses";
     for (address, looked) in look_at_addresses(&settings.listen) {
@@ -32,11 +32,12 @@ pub(super) fn examine(settings: &Settings, report: &mut Report) {
     }
 }
 
-/// Where audit rows go while the database is away, and where checkpoints go.
+/// Where audit rows go while the database is unavailable, and where checkpoints go.
 pub(super) async fn audit(settings: &Settings, report: &mut Report) {
     spool(settings, report);
     let mut audit = settings.audit.clone();
-    // Opening it would make it, as the user who runs this: the gate could be another, who could not write to it then.
+    // Opening it would create it for the user who runs this command. A gate under another user could then not write to
+    // it.
     let unmade = audit.checkpoint_file.take_if(|file| !file.exists());
     let has_file = unmade.is_some();
     if let Some(file) = unmade {
@@ -111,7 +112,7 @@ fn largest_spool(folder: &Path) -> Option<(String, u64)> {
         .max_by_key(|(_, bytes)| *bytes)
 }
 
-/// Where bodies go that are too long for memory.
+/// Where bodies go that do not fit in memory.
 pub(super) fn buffers(settings: &Settings, report: &mut Report) {
     const SUBJECT: &str = "buffers";
     let folder = settings.buffers.folder.display();
@@ -125,15 +126,15 @@ pub(super) fn buffers(settings: &Settings, report: &mut Report) {
     }
 }
 
-/// Bytes that are written to see whether a disk takes any: creating a file succeeds on a full one.
+/// Bytes to write as a test of a disk: a file can be created on a full one.
 const PROBE_BYTES: usize = 256 * 1024;
 
-/// Writes bytes into a folder as this user, down to the disk. The file has no name, so nothing stays.
+/// Writes bytes into a folder as this user, down to the disk. The file has no name, so nothing remains.
 pub(super) fn try_writing(folder: &Path) -> std::io::Result<()> {
-    // The parent of a file's name alone.
+    // A file name without a folder has an empty parent.
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut file = tempfile::tempfile_in(folder)?;
-    // Not zeros, which a file system may keep nowhere.
+    // Not zeros: a file system may store those without using space.
     file.write_all(&[0xa5; PROBE_BYTES])?;
     file.sync_all()
 }

@@ -1,4 +1,4 @@
-//! What was found, line by line.
+//! The report, line by line.
 
 use std::io::Write as _;
 
@@ -7,23 +7,23 @@ use workbench::report::Level;
 use workbench::report::style::{Style, columns};
 use workbench::report::text::{harmless, wrapped};
 
-/// How it is with one thing.
+/// The state of one checked item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
     Good,
-    /// It works, and somebody should look.
+    /// It works, but needs attention.
     Warning,
     Failed,
-    /// It could not be looked at.
+    /// It could not be checked.
     Skipped,
 }
 
-/// One thing that was looked at.
+/// One checked item.
 #[derive(Debug, Serialize)]
 pub(super) struct Line {
     pub state: State,
-    /// What was looked at: a stable word.
+    /// The item: a stable word.
     pub subject: &'static str,
     pub found: String,
     /// What to do.
@@ -31,7 +31,7 @@ pub(super) struct Line {
     pub remedy: Option<String>,
 }
 
-/// Everything, in the order in which a request needs it.
+/// All lines, in the order in which a request needs the items.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     lines: Vec<Line>,
@@ -82,7 +82,7 @@ impl Report {
         self.lines.iter().filter(|line| line.state == state).count()
     }
 
-    /// Writes it to standard output.
+    /// Writes the report to standard output.
     pub(super) fn print(&self) -> std::io::Result<()> {
         let style = Style::of(&std::io::stdout());
         let mut out = std::io::stdout().lock();

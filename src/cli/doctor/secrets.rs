@@ -1,4 +1,4 @@
-//! The secrets: all that are missing at once.
+//! The secrets; all missing ones are reported at once.
 
 use super::report::Report;
 use crate::server::audit_keys;
@@ -8,7 +8,7 @@ use crate::settings::secrets::{
     session_key,
 };
 
-/// Shorter ones can be guessed; Flask's documentation asks for random bytes.
+/// Shorter keys can be guessed; Flask's documentation asks for random bytes.
 const SHORT: usize = 16;
 
 pub(super) async fn examine(settings: &Settings, report: &mut Report) {
@@ -37,7 +37,7 @@ pub(super) async fn examine(settings: &Settings, report: &mut Report) {
     alerts(settings, report);
 }
 
-/// The channels of alerts; where there is none and none is needed, nothing is said of them.
+/// The channels of alerts. If there is none and none is needed, nothing is reported.
 fn alerts(settings: &Settings, report: &mut Report) {
     const SUBJECT: &str = "alerts";
     let channels = settings.alerts.channels();

@@ -1,4 +1,4 @@
-//! A session cookie: whose it is, or why it is nobody's.
+//! A session cookie: the principal that it identifies, or why it identifies none.
 
 use policy::identity::Subject;
 use policy::identity::flask_cookie::VerifiedSession;
@@ -63,7 +63,7 @@ pub(super) async fn examine(
     }
 }
 
-/// The value in a `Cookie` field, a pair, or a value alone.
+/// The cookie's value, from a `Cookie` field, a pair or a value alone.
 fn value_of<'c>(given: &'c str, name: &str) -> Option<&'c str> {
     let given = given.trim().strip_prefix("Cookie:").unwrap_or(given).trim();
     let in_pairs = given.split(';').find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
@@ -93,7 +93,7 @@ fn remedy(error: CookieError) -> &'static str {
     }
 }
 
-/// The admin whom Flask's session names.
+/// The admin that Flask's session names.
 fn subject(session: &VerifiedSession, settings: &Settings) -> Result<Subject, (String, String)> {
     let key = &settings.session.admin_id_key;
     let names = match &session.payload {

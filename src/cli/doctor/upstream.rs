@@ -1,4 +1,5 @@
-//! Console's servers, and those beside it: whether they answer, whether they let past somebody who goes round the gate, and their clocks.
+//! Console's servers, and those beside it: whether they answer, whether they let in a caller that bypasses the gate,
+//! and their clocks.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// The middleware's leeway is 5 s.
 const MOST_SKEW_SECONDS: i64 = 3;
-/// No app has it, and no setting exempts it.
+/// No app has this path, and no setting exempts it.
 const NOWHERE: &str = "/console-gate-doctor";
 
 pub(super) async fn examine(settings: &Settings, report: &mut Report) {
@@ -96,13 +97,13 @@ fn compare_clock(place: &str, its_time: DateTime<Utc>, report: &mut Report) {
     }
 }
 
-/// A request that reaches Console without the gate is one that the gate did not decide.
+/// The gate did not decide a request that reaches Console without it.
 async fn around(outbound: &Outbound, url: &Url, place: &str, report: &mut Report) {
     const SUBJECT: &str = "middleware";
     match outbound.send(&url.at(NOWHERE), Request::Get, &[]).await {
         Ok(reply) if reply.status == 403 && is_problem(&reply) => {
             report.good(SUBJECT, format!("{place} refuses requests that did not come through the gate"));
-            // Another server between the two may have another clock than what verifies assertions.
+            // Another server between the two may have a different clock from the one that verifies assertions.
             let refused = reply.fields.get(AssertionRefused::HEADER);
             if let Some(at) = refused.and_then(|value| AssertionRefused::parse(value.as_bytes()).at) {
                 compare_clock(&format!("{place}, its middleware,"), at, report);

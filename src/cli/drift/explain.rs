@@ -13,7 +13,7 @@ use crate::cli::{Ended, kept, with_store};
 use crate::facts::{self, GateRuns};
 use crate::settings::Settings;
 
-/// How many different requests are shown.
+/// At most this many different requests are shown.
 const MOST_REQUESTS: u32 = 20;
 
 #[derive(Serialize)]
@@ -93,7 +93,7 @@ fn answer(side: &Side) -> String {
     format!("{verb}: requires {}{because}", side.demand)
 }
 
-/// The text beside the name of what it is, both within the columns.
+/// The text beside its label, both within the columns.
 fn wrapped_beside(name: &str, text: &str) -> String {
     const BESIDE: usize = 11;
     let text = wrapped(text, columns(), BESIDE, BESIDE);

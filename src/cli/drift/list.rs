@@ -14,16 +14,16 @@ use super::Drift;
 use crate::cli::{Ended, TextOrJson};
 use crate::facts::{DriftReport, GateRuns};
 
-/// What was asked for.
+/// The requested list.
 #[derive(Serialize)]
 pub(super) struct Listing {
     disagreements: Vec<Disagreement>,
     overflow: Vec<Overflow>,
-    /// Of those that were asked for: how many are signed off, listed or not.
+    /// The number of requested disagreements that are signed off, listed or not.
     signed_off: usize,
-    /// Of which times something is missing, a phrase each.
+    /// The times with missing evidence, a phrase each.
     evidence_lost: Vec<String>,
-    /// Where the gates run different mappings: the disagreements are compared with one of these.
+    /// The gates, if they run different mappings: the disagreements are compared with one of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gates_differ: Vec<GateRuns>,
     #[serde(skip)]
@@ -41,7 +41,7 @@ impl Listing {
         disagreements.retain(|drift| command.asks_for(drift));
         let signed_off = disagreements.iter().filter(|drift| drift.is_explained()).count();
         disagreements.retain(|drift| command.all || !drift.is_explained());
-        // Whose it was and where is not known of these.
+        // Their callers and routes are not known.
         let is_narrow = command.route.is_some() || command.actor.is_some();
         overflow.retain(|row| !is_narrow && command.asks_for_cluster(&row.cluster, row.direction));
         Listing { disagreements, overflow, signed_off, evidence_lost, gates_differ, lists_all: command.all }
@@ -51,7 +51,7 @@ impl Listing {
         self.disagreements.iter().filter(|drift| !drift.is_explained())
     }
 
-    /// First of all how bad it is.
+    /// The summary, beginning with the severity.
     fn summary(&self) -> String {
         if self.unexplained().next().is_none() && self.overflow.is_empty() {
             let unexplained = if self.signed_off > 0 { "unexplained " } else { "" };
@@ -122,7 +122,7 @@ fn print_one(drift: &Disagreement) {
     println!("    id {id}");
 }
 
-/// Who has signed it off and whether it is still valid.
+/// Who signed it off, and whether the sign-off is still valid.
 pub(super) fn sign_off(drift: &Disagreement) -> Option<String> {
     let review = drift.sign_off.as_ref()?;
     let status = match review.state {

@@ -18,7 +18,7 @@ use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
 use crate::settings::values::AssertionAlgorithm;
 
-/// What shells answer for a command that is not there.
+/// The exit code of shells for a command that does not exist.
 const NOT_FOUND: u8 = 127;
 const GUNICORN_ARGUMENTS: &str = "GUNICORN_CMD_ARGS";
 
@@ -30,7 +30,7 @@ pub(super) struct Console<'a> {
 }
 
 impl Console<'_> {
-    /// Whether the command starts gunicorn, which takes addresses and signals in ways of its own.
+    /// Whether the command starts gunicorn, which has its own ways of taking addresses and signals.
     pub(super) fn is_gunicorn(&self, words: &[OsString]) -> bool {
         let name = |word: &OsString| Path::new(word).file_name().map(OsStr::to_owned).unwrap_or_default();
         let is_itself = words.first().is_some_and(|word| name(word) == *"gunicorn");
@@ -38,7 +38,7 @@ impl Console<'_> {
         is_itself || is_module
     }
 
-    /// The command, by way of this program: only a process itself can ask to end with its parent.
+    /// The command, started through this program: only a process itself can ask to end with its parent.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Console<'_> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["exec", "--child-of", &std::process::id().to_string(), "--"]);
         command.args(words.iter().map(|word| self.replaced(word)));
-        // Its own group, so that what it starts can be ended with it.
+        // In a group of its own, so that its children can be ended with it.
         command.process_group(0);
         if self.is_gunicorn(words) && !words.iter().any(own) {
             let given = std::env::var_os(GUNICORN_ARGUMENTS).unwrap_or_default();
@@ -73,14 +73,14 @@ impl Console<'_> {
         Ok(command)
     }
 
-    /// What Console has to know, and nothing else that is secret.
+    /// Passes the variables that Console needs, and no other secret.
     fn environment(&self, command: &mut Command) {
         let settings = self.settings;
         for name in secret_variables(settings) {
             command.env_remove(name);
         }
-        // Of the gate: a server that takes it for its own would try to listen there, or tell the service manager for the gate
-        // that it is ready, as gunicorn does.
+        // These belong to the gate: a server that took them for its own would try to listen there, or tell the gate's
+        // service manager that it is ready, as gunicorn does.
         for name in ["PORT", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
             command.env_remove(name);
         }
@@ -90,7 +90,7 @@ impl Console<'_> {
             command.env("CONSOLE_GATE_AUDIENCE", &settings.assertion.audience);
         }
         if settings.assertion.algorithm == AssertionAlgorithm::Hs256 {
-            // Those that the gate signs with, wherever it has them from; the package takes one source alone.
+            // The keys that the gate signs with, wherever they come from; the package accepts only one source.
             let keys: Vec<Zeroizing<String>> = self
                 .secrets
                 .assertion_keys
@@ -128,7 +128,7 @@ fn replace(text: &[u8], part: &[u8], by: &[u8]) -> Vec<u8> {
     replaced
 }
 
-/// The variables that hold what is the gate's alone.
+/// The variables whose values are for the gate alone.
 fn secret_variables(settings: &Settings) -> Vec<String> {
     let mut names = vec![
         settings.assertion.keys_env.clone(),
@@ -154,7 +154,7 @@ pub(super) fn become_console(parent: i32, words: &[OsString]) -> Ended {
         eprintln!("console-gate: Console would not end with the gate: {error}");
         return Ended::Code(NOT_FOUND);
     }
-    // It may have ended before the signal was asked for.
+    // The parent may have ended before the signal was requested.
     if getppid().as_raw() != parent {
         return Ended::Code(NOT_FOUND);
     }

@@ -1,4 +1,4 @@
-//! Starts Console, passes signals on, and sees that neither outlives the other.
+//! Starts Console, passes signals on, and ensures that neither process outlives the other.
 
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
@@ -12,15 +12,16 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Between two looks at what takes its time.
+/// Between two checks of something that takes time.
 const AGAIN: Duration = Duration::from_millis(50);
-/// What is left of the group after Console itself has ended has this long, where Console took all of its time.
+/// How long the rest of the process group has to end after Console ended in time, and how long a killed Console is
+/// waited for.
 const LAST: Duration = Duration::from_secs(1);
 
-/// What ended the wait for Console.
+/// Why the wait for Console ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopped {
-    /// Nothing: it listens.
+    /// Neither: Console listens.
     NotYet,
     ByConsole,
     BySignal,
@@ -31,9 +32,9 @@ struct State {
     /// Console, once it is started.
     console: Option<Pid>,
     exited: Option<ExitStatus>,
-    /// The signal that somebody sent.
+    /// The stop signal that this process received from outside.
     asked: Option<Signal>,
-    /// Whether the gate is to be stopped: not before it serves, nor after.
+    /// Whether the gate serves yet: before that, it is not to be stopped.
     is_serving: bool,
     has_ended: bool,
 }
@@ -54,7 +55,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits until `is_met`, for `limit` at most, and says whether it is.
+    /// Waits until `is_met`, for `limit` at most, and returns whether it is.
     fn wait(&self, limit: Duration, is_met: impl Fn(&State) -> bool) -> bool {
         let waiting = self.changed.wait_timeout_while(self.lock(), limit, |state| !is_met(state));
         is_met(&waiting.unwrap_or_else(PoisonError::into_inner).0)
@@ -69,8 +70,8 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Takes the signals over, before there is anything that they could be for. `passes_all`: whether Console knows what
-    /// SIGHUP and its like mean.
+    /// Takes over the signals before anything can be sent one. `passes_all`: whether Console knows the meaning of
+    /// SIGHUP and similar signals.
     ///
     /// # Errors
     ///
@@ -83,7 +84,8 @@ impl Supervisor {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut others = Vec::new();
         let passed = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU];
-        // SIGHUP is the gate's too: it reloads the mapping, and must not end the process before the gate waits for it.
+        // SIGHUP is also for the gate: it reloads the mapping, and must not end the process before the gate waits for
+        // it.
         let passed = if passes_all { &passed[..] } else { &passed[..1] };
         for one in passed {
             others.push((*one, signal(SignalKind::from_raw(*one as i32))?));
@@ -108,7 +110,7 @@ impl Supervisor {
                         _ = terminate.recv() => Signal::SIGTERM,
                         _ = interrupt.recv() => Signal::SIGINT,
                     };
-                    // One that this process has sent itself is not what somebody asked for.
+                    // A signal that this process sent to itself is not a request to stop.
                     known.change(|state| {
                         let is_own = state.exited.is_some() || state.asked == Some(asked);
                         if !is_own {
@@ -137,7 +139,7 @@ impl Supervisor {
             let status = child.wait();
             shared.change(|state| {
                 state.console = None;
-                // Without a status nobody knows how it ended, which is no success.
+                // Without a status it is unknown how Console ended, which is not a success.
                 state.exited = Some(status.unwrap_or_else(|_| ExitStatus::from_raw(1 << 8)));
                 if state.asked.is_none() && !state.has_ended {
                     tracing::error!(status = %state.exited.unwrap_or_default(), "Console has ended, so the gate stops");
@@ -153,7 +155,7 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// It did not within `limit`.
+    /// Console did not listen within `limit`.
     pub(super) fn until_listening(&self, socket: &Path, limit: Duration) -> anyhow::Result<Stopped> {
         let began = Instant::now();
         loop {
@@ -176,7 +178,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends Console and all that it has started, once the gate has stopped. Returns the exit code for both.
+    /// Ends Console and everything that it started, once the gate has stopped. Returns the exit code for both.
     pub(super) fn end(&self, grace: Duration) -> u8 {
         self.shared.change(|state| state.has_ended = true);
         let asked = self.shared.lock().asked;
@@ -200,7 +202,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends what is left of Console's group.
+    /// Ends the remaining processes of Console's group.
     fn end_group(&self, patience: Duration) {
         let Some(group) = self.group else { return };
         let until = Instant::now() + patience;
@@ -215,13 +217,13 @@ impl Supervisor {
     }
 }
 
-/// What shells say of a process that a signal has ended.
+/// The exit code of shells for a process that a signal ended.
 fn code(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }
 
-/// Stops the gate when Console has ended or somebody asks for it. It may not have begun to wait for signals yet, so the
-/// signal is repeated until it has.
+/// Stops the gate when Console has ended or a stop signal arrives. The gate may not wait for signals yet, so the signal
+/// is repeated until the gate has ended.
 fn stop_the_gate(shared: &Shared) {
     loop {
         let state = shared.lock();

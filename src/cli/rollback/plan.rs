@@ -1,6 +1,6 @@
-//! What a rollback or a release would do at which gate.
+//! The effect of a rollback or a release on each gate.
 //!
-//! Where gates run different mappings there is no mapping before the running one, so `--to` is demanded.
+//! If gates run different mappings, there is no mapping before the running one, so `--to` is required.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -22,23 +22,23 @@ use workbench::impact::text::View;
 use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 
-/// What is to be done.
+/// The work to do.
 pub(super) struct Plan {
-    /// What every gate is to run; `None`: its file.
+    /// The mapping for every gate; `None`: its own file.
     pub(super) target: Option<MappingSha256>,
-    /// The files that are replaced besides those that the gates report.
+    /// Files to replace, besides those that the gates report.
     pub(super) files: Vec<MappingSha256>,
     /// Who ordered the rollback that this one repeats.
     repeats: Option<String>,
     changes: Vec<Change>,
-    /// The file of the settings, and what it holds.
+    /// The mapping file in the settings, and its text.
     path: PathBuf,
     local: Option<String>,
 }
 
-/// A mapping that is to be replaced.
+/// A mapping to replace.
 struct Change {
-    /// Where it runs; empty where no gate runs now.
+    /// The gates that run it; empty if no gate is running.
     gates: Vec<String>,
     from: MappingSha256,
     to: Option<MappingSha256>,
@@ -53,19 +53,19 @@ impl Plan {
         let repeats = target == pin.sha256 && target.as_ref() == Some(&running);
         let local = crate::text_file::read(path).ok();
         let file = local.as_deref().map(sha256_of);
-        // Where gates run, they know their files better than the operator's machine.
+        // Running gates know their files better than the operator's machine does.
         let files =
             if gates.is_empty() { file.iter().chain([&running]).cloned().collect() } else { Vec::new() };
         let changes = changes(&gates, target.as_ref(), running, file);
         Ok(Plan { target, files, repeats: repeats.then_some(pin.by), changes, path: path.to_owned(), local })
     }
 
-    /// Writes who gains and loses what. A rollback is for the night when things are broken: what is unknown is named
-    /// and stops nothing.
+    /// Writes who gains and loses access. A rollback is for an emergency: unknown effects are named and stop
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// Of `out` alone.
+    /// Only those of `out`.
     pub(super) async fn write_impact(&self, store: &SharedStore, out: &mut dyn Write) -> io::Result<()> {
         if let (Some(by), Some(target)) = (&self.repeats, &self.target) {
             let says = format!(
@@ -114,12 +114,12 @@ impl Plan {
     }
 }
 
-/// The mapping that is asked for. Rolled back already, it is the same once more, and not the one that was rolled back: an
-/// operator who is not sure types it twice.
+/// The requested mapping. If a rollback is in force already, its mapping again, and not the mapping that it rolled
+/// back: an unsure operator runs the command twice.
 ///
 /// # Errors
 ///
-/// There is no such mapping, or nobody but the operator can say which one comes before what runs.
+/// There is no such mapping, or only the operator can tell which mapping precedes the running one.
 async fn target(
     command: &Rollback,
     store: &SharedStore,
@@ -147,7 +147,7 @@ async fn target(
     Ok(Some(MappingSha256::new(before.sha256)))
 }
 
-/// What is replaced by what, each pair once, with the gates where it is so.
+/// The pairs of a mapping and its replacement, each once, with the gates concerned.
 fn changes(
     gates: &[RunningGate],
     target: Option<&MappingSha256>,

@@ -1,11 +1,11 @@
-//! What an operator reads of a rollback or a release.
+//! The text for the operator about a rollback or a release.
 
 use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 
 use crate::activation::agreement::{Agreement, Goal, Stray, Why};
 
-/// What is done at once.
+/// The immediate step: the order is recorded.
 pub(super) fn ordered(goal: &Goal) -> String {
     match &goal.mapping {
         Some(mapping) => format!("the rollback to {} is recorded", mapping.short()),
@@ -13,7 +13,7 @@ pub(super) fn ordered(goal: &Goal) -> String {
     }
 }
 
-/// Who follows, and who does not and why.
+/// Which gates follow, which do not, and why.
 pub(super) fn outcome(agreement: &Agreement, goal: &Goal) -> String {
     let Agreement { followers, strays } = agreement;
     let done = match &goal.mapping {

@@ -41,7 +41,7 @@ impl Asker {
         Ok(Asker { url, host, outbound: Outbound::new(Vec::new(), TIMEOUT, ANSWER_BYTES)?, keys })
     }
 
-    /// What runs at the gate. This is asked first: a gate that does not answer it takes no probes.
+    /// What the gate runs. This is asked first: a gate that does not answer it accepts no probes.
     pub(super) async fn running(&self) -> anyhow::Result<Running> {
         let signed = self.keys.sign("GET", probe::PATH, None, Utc::now());
         let url = self.url.at(probe::PATH);
@@ -60,7 +60,7 @@ impl Asker {
         }
     }
 
-    /// Asks every case, one after the other; on a terminal, with the progress.
+    /// Asks every case, one after the other; on a terminal, it shows the progress.
     pub(super) async fn ask_all(&self, plan: &Plan<'_>, people: &People) -> anyhow::Result<Vec<CaseResult>> {
         let mut outcomes = Vec::with_capacity(plan.cases.len());
         let mut progress = super::super::progress::Progress::new("asked", plan.cases.len());
@@ -73,7 +73,7 @@ impl Asker {
         Ok(outcomes)
     }
 
-    /// Sends real requests through `sender`: those that may be, with each cookie whose probe the gate lets in.
+    /// Sends real requests through `sender`: those that may be sent, with each cookie whose probe the gate lets in.
     pub(super) async fn ask_through(
         &self,
         plan: &Plan<'_>,
@@ -135,7 +135,7 @@ impl Asker {
         headers.extend(self.host.as_deref().map(|host| ("host", host)));
         let request = Request::Any { method, body: None };
         let answer = self.outbound.send(&self.url.at(target), request, &headers).await?;
-        // An answer to HEAD has no body: who decided is in the field beside it.
+        // An answer to HEAD has no body: a header names the gate that decided.
         let gate = answer.fields.get(probe::GATE).and_then(|value| value.to_str().ok());
         Ok(gate.filter(|gate| answer.status == 200 && matches!(*gate, "v2" | "legacy")).map(str::to_owned))
     }
@@ -160,7 +160,7 @@ impl Asker {
         let field = |name: &str| {
             answer.fields.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
         };
-        // Only a gate that stopped the request at the decision says so itself.
+        // Only a gate that stopped the request at the decision sets this header.
         let is_probe_answer = field(probe::HEADER) == "answered";
         Ok(CaseResult::new(
             case,

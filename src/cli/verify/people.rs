@@ -1,4 +1,4 @@
-//! The people that probes state: one for each set of grants that a case needs. They are in no database.
+//! The people that probes state: one for each set of grants that a case needs. No database contains them.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) struct People {
 }
 
 impl People {
-    /// Makes up one for each set of grants.
+    /// Creates one person for each set of grants.
     pub(super) fn of(plan: &Plan<'_>) -> People {
         let run = uuid::Uuid::now_v7().simple().to_string();
         let mut by_holding = BTreeMap::new();
@@ -34,7 +34,7 @@ impl People {
 
 fn person(run: &str, number: usize, holding: &Holding) -> Stated {
     let name = format!("{}{run}-{number}", Stated::PREFIX);
-    // An id that is in no cohort's share of all admins, so that the mode of each row is known.
+    // An id outside of every cohort that is a share of all admins, so that the mode of each row is known.
     let id = (0_u32..)
         .map(|attempt| format!("{name}-{attempt}"))
         .find(|id| percentile(id) == LAST_PERCENTILE)

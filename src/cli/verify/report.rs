@@ -37,7 +37,7 @@ pub(super) struct CaseResult {
     pub audit_rows: usize,
 }
 
-/// All of it.
+/// The whole report.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     gate: String,
@@ -49,7 +49,7 @@ pub(super) struct Report {
     /// Rows that no request reaches.
     out_of_reach: Vec<String>,
     outcomes: Vec<CaseResult>,
-    /// Where real requests were sent: what Console answered, and what is wrong with that.
+    /// If real requests were sent: Console's answers, and the findings about them.
     #[serde(skip_serializing_if = "Option::is_none")]
     through: Option<Through>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -1,9 +1,9 @@
-//! `--through`: whether Console lets in whom the gate let in, asked with requests that are no probes.
+//! `--through`: whether Console lets in the callers that the gate let in, tested with requests that are not probes.
 //!
 //! Probes are never forwarded: the holder of a probe key could otherwise read Console as anybody. So a person of the
-//! operator's choice asks, by a cookie of theirs, and the outcome is that of their browser's request. A
-//! probe with the same cookie says first whether the gate would let it in; only such requests are sent, and only GET and
-//! HEAD on rows that ask for a role.
+//! operator's choice sends the requests, by a cookie of their own, with the outcome of a request from their browser.
+//! First, a probe with the same cookie shows whether the gate would let it in. Only such requests are sent, and only
+//! GET and HEAD on rows that ask for a role.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ use crate::outbound::{Outbound, OutboundError, Request, Url};
 const TIMEOUT: Duration = Duration::from_secs(60);
 const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
-/// A cookie that somebody is logged in with. Never printed.
+/// The cookie of a logged-in person. Never printed.
 #[derive(Clone)]
 pub(super) struct Cookie(String);
 
@@ -66,16 +66,16 @@ pub(super) struct Passage {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     pub request_id: String,
-    /// Whether it sends the person to the login page.
+    /// Whether the answer redirects the person to the login page.
     pub leads_to_login: bool,
     /// Whether the route is among `own_refusals`, so that a refusal is the view's own.
     pub refuses_by_itself: bool,
-    /// `access_denied` rows that name the request: then it was the gate that refused.
+    /// `access_denied` rows that name the request: in that case the gate refused it.
     pub audit_rows: usize,
 }
 
 impl Passage {
-    /// Whether Console refused what the gate let in.
+    /// Whether Console refused a request that the gate let in.
     pub(super) fn is_refused(&self) -> bool {
         (matches!(self.status, Some(401 | 403)) || self.leads_to_login)
             && self.audit_rows == 0
@@ -88,16 +88,16 @@ impl Passage {
     }
 }
 
-/// All of it.
+/// The whole result.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Through {
     pub passages: Vec<Passage>,
-    /// Rows with GET or HEAD that no cookie's holder may open, so that nothing was asked.
+    /// Rows with GET or HEAD that no cookie's holder may open, so that no request was sent.
     pub not_tried: Vec<String>,
 }
 
 impl Through {
-    /// What is wrong, a sentence each.
+    /// The findings, a sentence each.
     pub(super) fn findings(&self) -> Vec<String> {
         let refused_by = |gate: &str| {
             let refused = self.passages.iter().filter(|one| one.gate == gate && one.is_refused());
@@ -134,7 +134,7 @@ pub(super) struct Attempt<'p> {
     pub path: &'p str,
 }
 
-/// What a plan asks that may be sent for real, each once.
+/// The requests of a plan that may be sent for real, each once.
 pub(super) fn attempts<'p>(plan: &'p Plan<'_>) -> Vec<Attempt<'p>> {
     let mut seen = BTreeSet::new();
     let is_sent = |case: &&Case<'_>| {
@@ -163,7 +163,7 @@ impl Sender {
         Ok(Sender { url, host, outbound: Outbound::new(Vec::new(), TIMEOUT, ANSWER_BYTES)? })
     }
 
-    /// The status, the request's id and where it leads, or why there is none of it.
+    /// The status, the request's id and the target of a redirect, or why there is no answer.
     pub(super) async fn send(
         &self,
         method: Method,

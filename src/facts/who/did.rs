@@ -1,4 +1,4 @@
-//! Who did make the requests of a row in a period, as far as that was recorded.
+//! The callers that made the requests of a row in a period, as far as that was recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,37 +14,37 @@ use workbench::who::text::in_seconds;
 use super::Asked;
 use crate::settings::Decisions;
 
-/// Who did, and how far that is known.
+/// Who made the requests, and how complete the records are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Did {
-    /// The decision log is by the hour: the hours that were looked at.
+    /// The decision log is by the hour: the hours that were read.
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
     pub uses: Vec<Use>,
-    /// What is missing, so that no entry proves nothing.
+    /// Gaps in the records, where a missing entry proves nothing.
     pub gaps: Vec<String>,
 }
 
-/// What one caller did.
+/// The requests of one caller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Use {
     pub route: String,
     /// `admin`, `machine`, or another word of the decision log for a caller without identity.
     pub actor_kind: String,
-    /// Empty where nobody was known.
+    /// Empty if the caller was not identified.
     pub actor_id: String,
     /// Requests of the row that were let in.
     pub allowed: u64,
-    /// Of these, for exactly this path.
+    /// Of these, requests for exactly this path.
     pub allowed_on_path: u64,
-    /// Of the denials, those with an audit row.
+    /// Denials that have an audit row.
     pub denied: u64,
     /// Let in by a break-glass session, each with an audit row.
     pub break_glass: u64,
     pub first_seen: DateTime<Utc>,
     pub last_seen: DateTime<Utc>,
-    /// Whether nothing shows that the caller could; `None` where that cannot be judged: for a caller without identity, and in
-    /// hours of which only a part was asked about.
+    /// Whether no record shows that the caller could; `None` if that cannot be judged: for a caller without identity,
+    /// and for hours that the period covers only in part.
     pub unexpected: Option<bool>,
     #[serde(skip)]
     last_let_in: Option<DateTime<Utc>>,
@@ -61,7 +61,7 @@ pub(super) async fn did(
         Some(until) => until.min(asked.now),
         None => (from + TimeDelta::hours(1)).min(asked.now),
     };
-    // Without a row, requests have the empty name, and only the path tells them apart.
+    // Requests without a row have the empty name, and only the path distinguishes them.
     let routes: BTreeSet<&str> =
         who.rows.iter().map(|row| row.by.route.as_deref().unwrap_or_default()).collect();
     let path = asked.path.split('?').next().unwrap_or_default();
@@ -164,7 +164,7 @@ pub(super) async fn gaps(
         }
         covered = covered.max(log.complete_until_utc);
     }
-    // A gate that runs says every twenty seconds how far it is.
+    // A running gate reports its progress every twenty seconds.
     if covered + TimeDelta::minutes(2) < until {
         gaps.push(not_logged(covered, until));
     }

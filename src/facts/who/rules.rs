@@ -1,4 +1,4 @@
-//! Which mapping and which switches ruled when.
+//! The mapping and the switches in force, by time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use workbench::who::text::in_seconds;
 use super::{Asked, Assumptions};
 use crate::facts::{WorkbenchError, running};
 
-/// Gates that take over a mapping one after the other differ for so long without a note.
+/// Gates that take over a mapping one after the other may differ for this long without a note.
 const TOGETHER: TimeDelta = TimeDelta::minutes(1);
 
-/// What ruled, by the time from which on.
+/// The mapping and the switches in force, by the time from which on they were.
 pub(super) struct Timeline<'t> {
     mappings: BTreeMap<DateTime<Utc>, Option<Arc<Mapping>>>,
     named: Option<&'t Mapping>,
@@ -51,7 +51,7 @@ impl<'t> Timeline<'t> {
         Ok(Timeline { mappings, named: asked.mapping, switches })
     }
 
-    /// One for each time at which something of it changed.
+    /// One rule for each time at which any of them changed.
     pub(super) fn rules(&self) -> Vec<Rule<'_>> {
         let mut times: Vec<DateTime<Utc>> =
             self.mappings.keys().chain(self.switches.keys()).copied().collect();
@@ -69,7 +69,7 @@ impl<'t> Timeline<'t> {
 
 type Mappings = BTreeMap<DateTime<Utc>, Option<Arc<Mapping>>>;
 
-/// What the gates run now.
+/// The mapping that the gates run now.
 async fn now(
     store: &SharedStore,
     asked: &Asked<'_>,
@@ -88,7 +88,7 @@ async fn now(
     }
 }
 
-/// What was activated last before the period, and in it.
+/// The mapping that was activated last before the period, and those activated in it.
 async fn activated(
     store: &SharedStore,
     asked: &Asked<'_>,
@@ -131,8 +131,8 @@ async fn activated(
     Ok(mappings)
 }
 
-/// Says from when until when gates ran different mappings. A gate is known to have run between two of its activations, and
-/// until now if it runs.
+/// Notes from when until when gates ran different mappings. A gate is known to have run between two of its activations,
+/// and until now if it is running.
 async fn differing(
     store: &SharedStore,
     asked: &Asked<'_>,
@@ -176,7 +176,7 @@ async fn differing(
     Ok(())
 }
 
-/// What was recorded of one switch, the oldest first.
+/// The recorded changes of one switch, the oldest first.
 fn recorded<'s, T: 's>(
     sealed: &'s [SealedChange],
     event: &'static str,
@@ -222,7 +222,7 @@ async fn switches(
     let latest = |of: &[(DateTime<Utc>, Option<bool>)], time, now: Option<bool>| {
         match of.iter().rev().find(|(at, _)| *at <= time) {
             Some((_, is)) => *is,
-            // Nobody had said so yet; without any record, it is as it is.
+            // It had not been set yet. Without any record, the current value is taken.
             None if of.is_empty() => now,
             None => None,
         }
@@ -245,7 +245,7 @@ async fn switches(
     Ok([asked.period.from].into_iter().chain(inside).map(|time| (time, at(time))).collect())
 }
 
-/// Says so where a switch is not as it was recorded last.
+/// Notes that a switch is not as it was recorded last.
 fn by_hand(flag: &str, recorded: Option<bool>, is: Option<bool>, assumptions: &mut Assumptions) {
     if recorded == is {
         return;

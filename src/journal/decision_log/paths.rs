@@ -1,4 +1,4 @@
-//! Which paths are kept in an hour.
+//! The paths that are stored in an hour.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Decision, DecisionRecord, Keeping};
 
-/// The bounds, and what was met in the present hour.
+/// The bounds, and the paths of the present hour.
 pub(super) struct Paths {
     most: usize,
     most_anonymous: usize,
@@ -16,7 +16,7 @@ pub(super) struct Paths {
     met: Mutex<Met>,
 }
 
-/// Hashes: two paths that share one would only both be kept.
+/// Hashes: if two paths share one, both are stored, and nothing else happens.
 #[derive(Default)]
 struct Met {
     hour: Option<DateTime<Utc>>,
@@ -34,12 +34,12 @@ impl Paths {
         }
     }
 
-    /// Whether the path is among those that this hour keeps; it is from now on, if there is room.
+    /// Whether this hour stores the path. A new path is added, if there is room.
     pub(super) fn admit(&self, decision: &Decision<'_>) -> bool {
         let hour = DecisionRecord::hour_of(decision.at);
         let path = self.hasher.hash_one((decision.method, decision.path));
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        // A request that is slow over the end of an hour opens no hour anew.
+        // A slow request across the end of an hour does not open the old hour again.
         if met.hour.is_none_or(|present| present < hour) {
             *met = Met { hour: Some(hour), ..Met::default() };
         }

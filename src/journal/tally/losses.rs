@@ -1,4 +1,4 @@
-//! Sums that were lost all the same: counted at once, and recorded with its time when the database takes it.
+//! Sums that were lost nevertheless: counted at once, and recorded with their time when the database takes that.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use store::evidence::{EvidenceKind, Gap};
 
 use super::lock;
 
-/// Losses that are further apart are two gaps.
+/// Losses that are further apart count as two gaps.
 const APART: TimeDelta = TimeDelta::minutes(1);
 
 /// Why something was lost.
@@ -73,7 +73,7 @@ impl Losses {
         counter!(lost).increment(occurrences.unsigned_abs());
         self.count.fetch_add(occurrences.unsigned_abs(), Ordering::Relaxed);
         let mut open = lock(&self.open);
-        // A gap that is recorded and long over is closed: a loss now is another.
+        // A recorded gap that is long over is closed: a loss now is another one.
         open.retain(|_, open| !open.is_recorded || since - open.gap.until <= APART);
         let open = open.entry((cluster.clone(), cause)).or_insert_with(|| Open {
             gap: Gap {
@@ -94,13 +94,13 @@ impl Losses {
         open.is_recorded = false;
     }
 
-    /// The gaps that are to be recorded, anew or once more.
+    /// The gaps to record, for the first time or again.
     pub(super) fn unrecorded(&self) -> Vec<Gap> {
         let open = lock(&self.open);
         open.values().filter(|open| !open.is_recorded).map(|open| open.gap.clone()).collect()
     }
 
-    /// These gaps are in the database, as they were then.
+    /// Notes that these gaps are in the database, as they were then.
     pub(super) fn recorded(&self, gaps: &[Gap]) {
         let mut open = lock(&self.open);
         for open in open.values_mut() {

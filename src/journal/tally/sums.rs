@@ -22,7 +22,7 @@ impl<S> Default for Sums<S> {
 }
 
 impl<S> Sums<S> {
-    /// The sum of this hash that is meant.
+    /// The sum with this hash that is meant.
     pub(super) fn find(&mut self, hash: u64, is_meant: impl Fn(&S) -> bool) -> Option<&mut S> {
         let mut place = self.first.get(&hash).copied();
         while let Some(found) = place {
@@ -49,7 +49,7 @@ impl<S> Sums<S> {
 
     /// Takes all sums.
     pub(super) fn take(&mut self) -> impl Iterator<Item = S> + use<S> {
-        // The map keeps its room for those that come next.
+        // The map keeps its room for the next sums.
         self.first.clear();
         std::mem::take(&mut self.sums).into_iter().map(|chained| chained.sum)
     }

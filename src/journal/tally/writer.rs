@@ -1,10 +1,10 @@
 //! The task that writes the sums.
 //!
-//! Sums are taken out of the tally only when those taken before are written, so that in an outage repeats go on
-//! adding up instead of piling up. They are cut into batches; each is one transaction, and is written before
-//! the next is tried. A batch keeps its number through every attempt, so that it counts once even when it is unknown
-//! whether a commit happened. A batch that the database refuses for a row's content is cut in halves until the row is
-//! found; it alone is lost.
+//! Sums are taken out of the tally only when the earlier ones are written, so that in an outage repeats keep adding up
+//! instead of piling up. They are cut into batches; each is one transaction, and is written before the next is tried. A
+//! batch keeps its number through every attempt, so that it counts once even if it is unknown whether a commit
+//! happened. A batch that the database refuses for a row's content is halved until the row is found; only that row is
+//! lost.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,20 +24,20 @@ use super::{Shared, Sum, TallySink, TallyTerms, lock};
 const BATCH: usize = 1_000;
 /// How often a gate with nothing to write updates its mark.
 const BEAT: Duration = Duration::from_secs(20);
-/// For the next attempt, after one has failed.
+/// The pause before a retry.
 const RETRY: Duration = Duration::from_secs(1);
-/// Of the time, at most this share is spent on writing: a flood of different sums is gathered for longer.
+/// At most this share of the time is spent on writing: a flood of different sums is gathered for longer.
 const SHARE: u32 = 10;
 const LONGEST_GATHER: Duration = Duration::from_secs(5);
-/// How often it is logged that writing fails.
+/// The interval between log lines about failed writing.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Sums that were taken together.
 struct Batch<S> {
     sums: Vec<S>,
-    /// Given when it is first tried.
+    /// Assigned at the first attempt.
     number: Option<i64>,
-    /// With it, everything before this time is written.
+    /// Once it is written, everything before this time is written.
     completes: Option<DateTime<Utc>>,
 }
 
@@ -57,9 +57,9 @@ pub(super) struct Writer<S: Sum> {
     shared: Arc<Shared<S>>,
     sink: Arc<dyn TallySink<S>>,
     terms: TallyTerms,
-    /// As it was written last.
+    /// As it was last written.
     mark: Mark,
-    /// The number of the batch that was tried last. No two batches share one, whether they are written or not.
+    /// The number of the last batch that was tried. No two batches share one, whether they are written or not.
     number: i64,
     marked_at: Instant,
     waiting: VecDeque<Batch<S>>,
@@ -67,7 +67,7 @@ pub(super) struct Writer<S: Sum> {
 }
 
 impl<S: Sum> Writer<S> {
-    /// Writes the first mark. An erasure that comes later waits for it, so a gate has one before its first batch.
+    /// Writes the first mark. A later erasure waits for it, so a gate has one before its first batch.
     pub(super) async fn begin(
         shared: Arc<Shared<S>>,
         sink: Arc<dyn TallySink<S>>,
@@ -137,7 +137,7 @@ impl<S: Sum> Writer<S> {
         Ok(())
     }
 
-    /// Records the gaps. Before a batch that completes a time, so that the losses of that time are recorded.
+    /// Records the gaps, before a batch that completes a time, so that the losses of that time are recorded.
     async fn record_gaps(&self) -> Result<(), StoreError> {
         let gaps = self.shared.losses.unrecorded();
         if !gaps.is_empty() {
@@ -172,7 +172,7 @@ impl<S: Sum> Writer<S> {
         Ok(())
     }
 
-    /// Writes a batch. One that was not written waits again, as the first; one that is refused, as two halves.
+    /// Writes a batch. A batch that was not written waits again, as the first; a refused one, as two halves.
     async fn write(&mut self, mut batch: Batch<S>) -> Result<(), StoreError> {
         let number = *batch.number.get_or_insert_with(|| {
             self.number += 1;
@@ -200,7 +200,7 @@ impl<S: Sum> Writer<S> {
         }
     }
 
-    /// Cuts a batch that was refused in halves; a lone row is lost.
+    /// Cuts a refused batch in halves; a lone row is lost.
     fn divide(&mut self, mut batch: Batch<S>, error: &StoreError) {
         let second = batch.sums.split_off(batch.sums.len() / 2);
         if batch.sums.is_empty() {
@@ -213,7 +213,7 @@ impl<S: Sum> Writer<S> {
         self.waiting.push_front(Batch { sums: batch.sums, number: None, completes: None });
     }
 
-    /// Who was erased is remembered for a day, and nothing is written that waited for longer.
+    /// An erased admin is remembered for a day, so nothing that waited for longer is written.
     fn drop_what_is_too_old(&mut self, batch: &mut Batch<S>) {
         let oldest = self.terms.clock.now() - ERASED_FOR;
         if batch.sums.iter().any(|sum| sum.last_seen_at() < oldest) {
@@ -227,7 +227,7 @@ impl<S: Sum> Writer<S> {
     fn lose(&self, sums: &[S], cause: Cause) {
         for sum in sums {
             let until = sum.last_seen_at();
-            // When it began is not kept with every sum; it was after all that is written.
+            // A sum does not store when it began; that was after everything that is written.
             let since = self.mark.complete_until.min(until);
             self.shared.losses.add(sum.cluster(), sum.count(), since, until, cause);
         }

@@ -1,4 +1,4 @@
-//! A circuit breaker: a service that fails time after time is left alone for a while, and its callers get an error at once.
+//! A circuit breaker: a service that fails repeatedly is left alone for a while, and its callers get an error at once.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use metrics::gauge;
 use tokio::time::Instant;
 
-/// Failures in a row after which nobody asks.
+/// Consecutive failures after which no question is sent.
 const FAILURES: u32 = 5;
-/// For how long; then one question tells whether it is back.
+/// The length of that pause; then one question shows whether the service is back.
 const REST: Duration = Duration::from_secs(5);
 
-/// Counts failures in a row.
+/// Counts consecutive failures.
 #[derive(Default)]
 pub(super) struct Breaker(Mutex<State>);
 
@@ -22,18 +22,19 @@ struct State {
     next: Option<Instant>,
 }
 
-/// Leave to ask once. Dropped without an end, as when the caller has gone away, it says nothing of the service.
+/// Permission to ask once. If it is dropped without an end, as when the caller has gone away, it does not count for or
+/// against the service.
 pub(super) struct Leave<'b>(&'b Breaker);
 
 impl Breaker {
-    /// Leave to ask; else how many failures there were in a row.
+    /// Permission to ask, or else the number of consecutive failures.
     pub(super) fn may_ask(&self, now: Instant) -> Result<Leave<'_>, u32> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(next) = state.next {
             if now < next {
                 return Err(state.failures);
             }
-            // This one tells; the others go on waiting.
+            // This question shows whether the service is back; the others wait.
             state.next = Some(now + REST);
         }
         Ok(Leave(self))
@@ -48,7 +49,7 @@ impl Breaker {
 }
 
 impl Leave<'_> {
-    /// Ends the question.
+    /// Ends the question with its outcome.
     pub(super) fn end(self, is_success: bool) {
         self.0.end(is_success, Instant::now());
     }

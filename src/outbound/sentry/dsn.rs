@@ -1,4 +1,4 @@
-//! `https://KEY@HOST/PROJECT`: where a tracker is, and the key that it knows the sender by.
+//! `https://KEY@HOST/PROJECT`: the address of a tracker, and the key that identifies the sender to it.
 //! <https://develop.sentry.dev/sdk/foundations/transport/authentication/>
 
 use std::fmt;
@@ -12,7 +12,7 @@ pub struct Dsn {
     pub(super) key: String,
 }
 
-/// `SENTRY_DSN` is no data source name. It is not repeated here.
+/// `SENTRY_DSN` is not a data source name. Its value is not repeated here.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("SENTRY_DSN must be like `https://KEY@HOST/PROJECT`")]
 pub struct DsnError;
@@ -22,11 +22,11 @@ impl Dsn {
     ///
     /// # Errors
     ///
-    /// It is none.
+    /// The text is not a data source name.
     pub fn parse(text: &str) -> Result<Dsn, DsnError> {
         let (scheme, rest) = text.split_once("://").ok_or(DsnError)?;
         let (user, place) = rest.split_once('@').ok_or(DsnError)?;
-        // Once there was a secret beside the public key; nobody asks for it any more.
+        // Older names have a secret beside the public key; trackers no longer require it.
         let key = user.split(':').next().unwrap_or_default();
         let (host, project) = place.rsplit_once('/').ok_or(DsnError)?;
         // A tracker may live below a path of its host.

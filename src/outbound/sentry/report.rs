@@ -1,4 +1,4 @@
-//! What the tracker gets of one logged event, and what is left out.
+//! The part of a logged event that the tracker gets.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
@@ -10,14 +10,14 @@ use crate::logged::{Fields, is_own_error};
 /// One event, as it is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Report {
-    /// What is the same again: the message and the tags.
+    /// Repeats have the same subject: the message and the tags.
     pub(super) subject: Vec<String>,
     pub(super) id: String,
     pub(super) payload: Value,
 }
 
 impl Report {
-    /// `None` for what the tracker does not get.
+    /// `None` for an event that the tracker does not get.
     pub(super) fn of(event: &Event<'_>, environment: &str, now: DateTime<Utc>) -> Option<Report> {
         let metadata = event.metadata();
         if metadata.target() != NOTABLE && !is_own_error(metadata) {

@@ -12,11 +12,11 @@ use super::Dsn;
 use super::report::Report;
 use crate::outbound::{Outbound, Request};
 
-/// The same is not sent again within this time.
+/// The same report is not sent again within this time.
 const ONCE_IN: Duration = Duration::from_secs(60);
-/// Different reports that are remembered for that.
+/// Different reports that are remembered for this.
 const REMEMBERED: usize = 1_024;
-/// For how long nothing is sent after a 429 that does not say.
+/// The pause after a 429 that does not specify one.
 /// <https://develop.sentry.dev/sdk/foundations/transport/rate-limiting/>
 const SILENCE: Duration = Duration::from_secs(60);
 const LONGEST_SILENCE: Duration = Duration::from_secs(60 * 60);
@@ -25,7 +25,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
     Sent,
-    /// The same was sent a moment ago.
+    /// The same report was sent a moment ago.
     Repeated,
     /// The tracker asked for a pause (429).
     Limited,
@@ -43,7 +43,7 @@ impl Delivery {
     }
 }
 
-/// Knows the tracker, and until when it wants a pause.
+/// Sends to the tracker, and respects its pauses.
 pub(super) struct Sender {
     outbound: Outbound,
     dsn: Dsn,
@@ -56,7 +56,7 @@ impl Sender {
         Sender { outbound, dsn, silent_until: None, recent: HashMap::new() }
     }
 
-    /// Sends a report, once. Nothing is logged here: it would be reported.
+    /// Sends a report, once. Nothing is logged here, because it would be reported in turn.
     pub(super) async fn deliver(&mut self, report: &Report, now: Instant) -> Delivery {
         if self.silent_until.is_some_and(|end| now < end) {
             return Delivery::Limited;
@@ -86,14 +86,14 @@ impl Sender {
     }
 }
 
-/// How long a pause the tracker wants (RFC 9110, section 10.2.3); `None` if it names none, or a date.
+/// The pause that the tracker asks for (RFC 9110, section 10.2.3); `None` if it names none, or a date.
 fn retry_after(fields: &HeaderMap) -> Option<Duration> {
     fields.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 const CLIENT: &str = concat!("console-gate/", env!("CARGO_PKG_VERSION"));
 
-/// Three lines of JSON: what it is, what comes, and the report itself.
+/// Three lines of JSON: the envelope's head, the item's head, and the report itself.
 fn envelope(report: &Report) -> String {
     let payload = report.payload.to_string();
     let sent_at = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
