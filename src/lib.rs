@@ -13,6 +13,7 @@
 //! - [`admin`]: the admin address: health, readiness, metrics, the API.
 //! - [`facts`]: the facts for reports, read from the store as of one moment.
 //! - [`upkeep`]: periodic work by one of all gates: snapshots, reminders, retention.
+//! - [`pages`]: pages for people at `/console/rbac`, each a client of the RBAC API within the process.
 //! - [`rbac_api`]: `/api/rbac`, which the gate itself serves on the proxy's address.
 //! - [`spans`]: traces of requests for a collector of OpenTelemetry.
 //! - [`traffic`]: outcomes of requests, counted by row, for the metrics.
@@ -34,6 +35,7 @@ pub mod freshness;
 pub mod journal;
 pub mod logged;
 pub mod outbound;
+pub mod pages;
 pub mod random;
 pub mod rbac_api;
 pub mod ruling;

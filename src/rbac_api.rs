@@ -14,11 +14,12 @@ mod csrf;
 mod grant_id;
 mod guard;
 mod keys;
+pub(crate) mod local;
 mod offers;
 mod openapi;
-mod query;
+pub(crate) mod query;
 mod readers;
-mod reply;
+pub(crate) mod reply;
 mod requests;
 pub mod routes;
 mod views;
@@ -126,23 +127,35 @@ impl RbacApi {
                 Met::Nothing => return Err(Problem::nothing_here()),
             };
         let caller = self.caller(asked).await?;
+        self.answer_to(asked, &caller, endpoint, &values).await
+    }
+
+    /// What an endpoint answers to a caller.
+    async fn answer_to(
+        &self,
+        asked: &OwnRequest<'_>,
+        caller: &Caller,
+        endpoint: Endpoint,
+        values: &[&str],
+    ) -> Outcome {
+        let is_safe = asked.request.method().is_safe();
         if endpoint.needs_v2() && !caller.control.rbac_v2 {
             return Err(Problem::nothing_here());
         }
-        if !method.is_safe() {
+        if !is_safe {
             let form = requests::form(asked, endpoint)?;
             csrf::check(asked, &caller.principal, &self.keys, form.as_ref())?;
         }
-        if let Some(outcome) = self.requests(asked, &caller, endpoint, &values).await {
+        if let Some(outcome) = self.requests(asked, caller, endpoint, values).await {
             return outcome;
         }
-        if let Some(outcome) = Box::pin(self.break_glass(asked, &caller, endpoint, &values)).await {
+        if let Some(outcome) = Box::pin(self.break_glass(asked, caller, endpoint, values)).await {
             return outcome;
         }
-        if method.is_safe() {
-            self.read(asked, &caller, endpoint, &values).await
+        if is_safe {
+            self.read(asked, caller, endpoint, values).await
         } else {
-            self.write(asked, &caller, endpoint, &values).await
+            self.write(asked, caller, endpoint, values).await
         }
     }
 

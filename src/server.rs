@@ -61,6 +61,7 @@ use crate::journal::repeats::Repeats;
 use crate::journal::{erasure, mirror};
 use crate::outbound::freescout::{FreeScout, FreeScoutOptions, MOST_ANSWER_BYTES};
 use crate::outbound::{Outbound, Url};
+use crate::pages::Site;
 use crate::rbac_api::{self, RbacApi};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::remembered::RememberedCookies;
@@ -330,7 +331,7 @@ async fn prepare(
         break_glass: Arc::new(break_glass(settings, &store, &notary, &alerts)?),
         review: settings.break_glass.review.clone(),
     };
-    let own_routes = RbacApi::new(own_routes, &secrets.assertion_keys);
+    let own_routes = Site::new(RbacApi::new(own_routes, &secrets.assertion_keys));
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),

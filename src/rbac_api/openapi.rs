@@ -121,6 +121,8 @@ fn described(endpoint: Endpoint) -> Described {
                 ("user", "An admin's id"),
                 ("group", "A group's name"),
                 ("origin", "`direct`, `timed`, `request`, `ticket` or `break_glass`"),
+                ("ticket", "A ticket's number"),
+                ("customer", "A customer's number"),
                 ("live", "`true` or `false`"),
                 PAGE[0],
                 PAGE[1],

@@ -9,11 +9,11 @@ use super::reply::Problem;
 
 /// Names and values, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Query(BTreeMap<String, String>);
+pub(crate) struct Query(BTreeMap<String, String>);
 
 impl Query {
     /// Reads a raw query whose names are among `known`.
-    pub(super) fn parse(raw: Option<&str>, known: &[&str]) -> Result<Query, Problem> {
+    pub(crate) fn parse(raw: Option<&str>, known: &[&str]) -> Result<Query, Problem> {
         let mut values = BTreeMap::new();
         for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -31,12 +31,12 @@ impl Query {
     }
 
     /// The value of a parameter that may be there.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
     /// `true` or `false`; `None` where it is not there.
-    pub(super) fn switch(&self, name: &str) -> Result<Option<bool>, Problem> {
+    pub(crate) fn switch(&self, name: &str) -> Result<Option<bool>, Problem> {
         match self.get(name) {
             None => Ok(None),
             Some("true") => Ok(Some(true)),
@@ -46,14 +46,14 @@ impl Query {
     }
 
     /// A number from 1 to `most`.
-    pub(super) fn count(&self, name: &str, usual: u32, most: u32) -> Result<u32, Problem> {
+    pub(crate) fn count(&self, name: &str, usual: u32, most: u32) -> Result<u32, Problem> {
         let Some(text) = self.get(name) else { return Ok(usual) };
         let number = text.parse::<u32>().ok().filter(|number| (1..=most).contains(number));
         number.ok_or_else(|| Problem::new(400, format!("`{name}` is a number from 1 to {most}")))
     }
 
     /// All of it but what says which page is asked for, as one text: what a cursor is bound to.
-    pub(super) fn without_page(&self) -> String {
+    pub(crate) fn without_page(&self) -> String {
         let kept = self.0.iter().filter(|(name, _)| !matches!(name.as_str(), "cursor" | "limit"));
         kept.map(|(name, value)| format!("{}={}:{value}&", name, value.len())).collect()
     }

@@ -429,7 +429,7 @@ impl Reading<'_> {
     }
 
     pub(super) async fn grants(&self) -> Outcome {
-        let query = self.query(&["user", "group", "origin", "live", "limit", "cursor"])?;
+        let query = self.query(&["user", "group", "origin", "ticket", "customer", "live", "limit", "cursor"])?;
         let page = self.page(&query)?;
         let origin = query.get("origin");
         if origin.is_some_and(|origin| Origin::parse(origin).is_none()) {
@@ -441,7 +441,10 @@ impl Reading<'_> {
         let live = query.switch("live")?;
         let fits = |grant: &Value| {
             let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| grant[name] == wanted);
-            is("user", query.get("user"))
+            let customer = query.get("customer").is_none_or(|wanted| grant["customer_id"].to_string() == wanted);
+            customer
+                && is("ticket_id", query.get("ticket"))
+                && is("user", query.get("user"))
                 && is("group", query.get("group"))
                 && is("origin", origin)
                 && live.is_none_or(|live| grant["live"] == live)

@@ -16,10 +16,10 @@ const PAGE: &str = "text/html; charset=utf-8";
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     pub(super) fields: Vec<(&'static str, String)>,
-    pub(super) body: Option<Value>,
+    pub(crate) body: Option<Value>,
 }
 
 impl Reply {
@@ -54,22 +54,22 @@ impl Reply {
 
 /// Why something is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) status: u16,
+pub(crate) struct Problem {
+    pub(crate) status: u16,
     title: &'static str,
-    pub(super) detail: String,
+    pub(crate) detail: String,
     /// What programs read.
-    members: Map<String, Value>,
+    pub(super) members: Map<String, Value>,
     fields: Vec<(&'static str, String)>,
     /// Of a 403: what the audit has.
-    pub(super) refusal: Option<Box<Refusal>>,
+    pub(crate) refusal: Option<Box<Refusal>>,
 }
 
 /// An answer, or why there is none.
-pub(super) type Outcome = Result<Reply, Problem>;
+pub(crate) type Outcome = Result<Reply, Problem>;
 
 impl Problem {
-    pub(super) fn new(status: u16, detail: impl Into<String>) -> Problem {
+    pub(crate) fn new(status: u16, detail: impl Into<String>) -> Problem {
         let title = match status {
             400 => "Bad Request",
             401 => "Unauthorized",
@@ -92,7 +92,7 @@ impl Problem {
     }
 
     /// 403, with the word by which the audit has its reason, and who could do it instead.
-    pub(super) fn forbidden(reason: &'static str, detail: impl Into<String>, could: &[&str]) -> Problem {
+    pub(crate) fn forbidden(reason: &'static str, detail: impl Into<String>, could: &[&str]) -> Problem {
         let refusal = Refusal { reason, required: Vec::new() };
         Problem { refusal: Some(Box::new(refusal)), ..Problem::new(403, detail) }.with("could", could)
     }
@@ -115,7 +115,7 @@ impl Problem {
     }
 
     /// 503, with its cause in the log.
-    pub(super) fn unavailable(cause: &dyn std::fmt::Display) -> Problem {
+    pub(crate) fn unavailable(cause: &dyn std::fmt::Display) -> Problem {
         tracing::error!(%cause, "the RBAC API could not answer");
         Problem::new(503, "the database could not be used; try again")
     }

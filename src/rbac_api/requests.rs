@@ -370,6 +370,12 @@ fn about(mut impact: Value, admin: &str) -> Value {
     if let Some(gains) = impact["gains"].as_array_mut() {
         gains.retain(is_it);
     }
+    if let Some(effects) = impact["effects"].as_array_mut() {
+        for effect in effects.iter_mut() {
+            effect["who"].as_array_mut().into_iter().for_each(|who| who.retain(is_it));
+        }
+        effects.retain(|effect| effect["who"].as_array().is_some_and(|who| !who.is_empty()));
+    }
     for profile in impact["profiles"].as_array_mut().into_iter().flatten() {
         if let Some(members) = profile["members"].as_array_mut() {
             members.retain(|member| member == admin);

@@ -456,11 +456,10 @@ impl Run {
         }
         let mut made_id = made.json()["id"].as_str().unwrap_or_default().to_owned();
         if waits {
-            // Lasting approvers who neither asked nor gain.
+            // Approvers for as long as it lasts, who neither asked nor gain, and whom it is not for.
             let before = &self.state;
             let counts = |by: &str| {
-                let is_lead = before.lasting(by).contains("group:leads");
-                by != who && is_lead && !before.gains_by(&after, by)
+                by != who && change.is_for() != Some(by) && before.leads_during(by, change) && !before.gains_by(&after, by)
             };
             let approvers: Vec<_> = PEOPLE.into_iter().filter(|by| counts(by)).collect();
             let by = match self.random.chance(50) && !approvers.is_empty() {

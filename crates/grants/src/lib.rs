@@ -13,6 +13,7 @@ pub mod apart;
 pub mod authority;
 pub mod backfill;
 pub mod break_glass;
+pub mod effects;
 pub mod held;
 pub mod passkeys;
 pub mod plan;
@@ -208,11 +209,12 @@ pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, with: impl Fn
     with(&impact_of_grants(mapping, before, after, Switches { rbac_v2: true }))
 }
 
-/// The same as JSON, with the changes [apart](apart) from groups.
+/// The same as JSON, with what changes [apart](apart) from groups and the [effects](effects) by caller.
 pub fn impact_in_json(mapping: &Mapping, state: &State, plan: &Plan) -> Value {
     let mut impact =
         impact_of(mapping, state, plan, |impact| serde_json::to_value(impact.report()).unwrap_or_default());
     impact["apart"] = serde_json::to_value(apart::apart(mapping, state, plan)).unwrap_or_default();
+    impact["effects"] = serde_json::to_value(effects::effects(mapping, state, plan)).unwrap_or_default();
     impact
 }
 

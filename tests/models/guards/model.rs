@@ -59,6 +59,16 @@ pub enum Change {
     NoGrantor(String, &'static str),
 }
 
+impl Change {
+    /// The person whom it is for.
+    pub fn is_for(&self) -> Option<&'static str> {
+        match self {
+            Change::Join(who, _) | Change::Until(who, ..) | Change::Ticket(who, _) => Some(who),
+            _ => None,
+        }
+    }
+}
+
 /// What the rule says of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -183,6 +193,15 @@ impl State {
             let (before, after) = (self.held(who, situation), after.held(who, situation));
             after.iter().any(|right| !before.contains(right) && !lasting.contains(right))
         })
+    }
+
+    /// Whether somebody approves for at least as long as a change lasts.
+    pub fn leads_during(&self, who: &str, change: &Change) -> bool {
+        let last = match change {
+            Change::Until(_, _, end) => end - 1,
+            _ => FOREVER,
+        };
+        self.groups(who, last).contains(APPROVERS)
     }
 
     /// Whether somebody who is at the API may make any change: the API's row asks for a role.

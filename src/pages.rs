@@ -1,0 +1,215 @@
+//! Pages for people at `/console/rbac`: who may do what and why, requests and their approval, grants, tickets.
+//!
+//! ```text
+//! request -> its row (gate = true, session) -> page -> the API within the process, each call by its own row
+//!                                                \-> template -> page
+//! ```
+//!
+//! A page holds no authority of its own: what it shows and changes is what the same caller could by `/api/rbac`
+//! ([`crate::rbac_api::local`]). Every change ends on a page that shows its exact effect, whose digest travels with the form, so
+//! that what is confirmed is what was read. Every page works without a script.
+
+mod change;
+mod effect;
+mod groups;
+mod home;
+mod lists;
+mod matrix;
+mod people;
+mod requests;
+mod shell;
+mod tickets;
+mod views;
+mod words;
+
+use policy::firewall::Request;
+use policy::mapping::Mapping;
+use policy::method::Method;
+
+use crate::rbac_api::RbacApi;
+use crate::rbac_api::local::Local;
+use crate::rbac_api::reply::Problem;
+use crate::ruling::message::Form;
+use crate::ruling::offer::Offer;
+use crate::ruling::own_routes::{Answer, OwnRequest, ServesOwnRoutes};
+use crate::ruling::response::Response;
+use policy::decision::Denial;
+
+/// Where the pages are.
+pub const PREFIX: &str = "/console/rbac";
+
+const STYLE: &str = include_str!("templates/pages/style.css");
+const SCRIPT: &str = include_str!("templates/pages/keys.js");
+/// No script but the gate's own file, nothing from elsewhere, and in no frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What a page is answered with.
+enum Shown {
+    /// The title, and what stands in `main`.
+    Page { status: u16, title: String, main: String },
+    /// 303: the browser reads that address.
+    See(String),
+}
+
+impl Shown {
+    /// 200.
+    fn page(title: impl Into<String>, main: String) -> Shown {
+        Shown::Page { status: 200, title: title.into(), main }
+    }
+}
+
+/// A page, or why there is none.
+type Outcome = Result<Shown, Problem>;
+
+/// The routes that the gate itself serves: the API, and the pages before it.
+pub struct Site {
+    api: RbacApi,
+}
+
+impl Site {
+    pub fn new(api: RbacApi) -> Site {
+        Site { api }
+    }
+
+    async fn page(&self, asked: OwnRequest<'_>, path: &str) -> Answer {
+        if let Some(asset) = asset(&asked, path) {
+            return Answer { response: asset, refusal: None };
+        }
+        let local = match self.api.local(&asked).await {
+            Ok(local) => local,
+            Err(problem) => return bare(&problem, &asked),
+        };
+        let outcome = route(&local, &asked, path).await;
+        let refusal = outcome.as_ref().err().and_then(|problem| problem.refusal.as_deref().cloned());
+        let (status, title, main) = match outcome {
+            Ok(Shown::See(place)) => return Answer { response: see(&place, &asked), refusal },
+            Ok(Shown::Page { status, title, main }) => (status, title, main),
+            Err(problem) => (problem.status, "Not done".to_owned(), shell::problem(&problem)),
+        };
+        // htmx puts it into a page of Console's.
+        let body = match Form::wanted_by(asked.request) {
+            Form::Fragment => main,
+            Form::Page | Form::Problem => shell::whole(&local, path, &title, &main).await,
+        };
+        let kind = "text/html; charset=utf-8".to_owned();
+        Answer { response: respond(&asked, status, body, vec![("content-type", kind)]), refusal }
+    }
+}
+
+#[async_trait::async_trait]
+impl ServesOwnRoutes for Site {
+    async fn serve(&self, request: OwnRequest<'_>) -> Answer {
+        let path = request.request.target().path().to_owned();
+        match path.strip_prefix(PREFIX).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+            Some(rest) => Box::pin(self.page(request, rest)).await,
+            None => self.api.serve(request).await,
+        }
+    }
+
+    async fn offer(&self, mapping: &Mapping, request: &Request, denial: &Denial) -> Option<Offer> {
+        self.api.offer(mapping, request, denial).await
+    }
+}
+
+/// The page of an address below [`PREFIX`].
+async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome {
+    let query = asked.request.target().query();
+    let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
+    match (asked.request.method(), parts.as_slice()) {
+        (Method::Get | Method::Head, parts) => match parts {
+            [] => home::home(local, asked).await,
+            ["me"] => people::me(local, asked).await,
+            ["people"] => lists::people(local, query).await,
+            ["people", id] => people::person(local, asked, id).await,
+            ["groups"] => groups::groups(local).await,
+            ["groups", name] => groups::group(local, asked, name).await,
+            ["roles"] => groups::roles(local).await,
+            ["roles", name] => groups::role(local, asked, name).await,
+            ["grants"] => lists::grants(local, query).await,
+            ["grants", "new"] => change::form(local, query),
+            // The second is the address of the RBAC V2 design, which Console may have a page of its own at.
+            ["timeline"] | ["grants", "audit"] => lists::timeline(local, query).await,
+            ["grants", id, "end"] => change::end(local, id).await,
+            ["requests"] => requests::inbox(local, asked).await,
+            ["requests", "new"] => requests::form(local, query),
+            ["requests", id] => requests::one(local, asked, id, None).await,
+            ["customers", id, "tickets"] => tickets::panel(local, asked, id).await,
+            ["matrix"] => matrix::matrix(local, query).await,
+            ["try"] => matrix::tried(local, query).await,
+            ["search"] => lists::search(local, query).await,
+            _ => Err(Problem::new(404, "there is no such page")),
+        },
+        (Method::Post, ["change"]) => change::review(local).await,
+        (Method::Post, ["change", "confirm"]) => change::confirm(local).await,
+        (Method::Post, ["requests"]) => requests::ask(local).await,
+        (Method::Post, ["requests", id]) => requests::decide(local, asked, id).await,
+        _ => Err(Problem::new(405, "this address takes GET")),
+    }
+}
+
+fn asset(asked: &OwnRequest<'_>, path: &str) -> Option<Response> {
+    let (body, kind) = match path.strip_prefix("/assets/")?.split_once('.')? {
+        (digest, "css") if digest == shell::digest_of(STYLE) => (STYLE, "text/css; charset=utf-8"),
+        (digest, "js") if digest == shell::digest_of(SCRIPT) => (SCRIPT, "text/javascript; charset=utf-8"),
+        _ => return None,
+    };
+    let mut response = respond(asked, 200, body.to_owned(), vec![("content-type", kind.to_owned())]);
+    // Its address is its digest.
+    response.fields.retain(|(name, _)| *name != "cache-control");
+    Some(response.with("cache-control", "private, max-age=31536000, immutable".to_owned()))
+}
+
+fn see(place: &str, asked: &OwnRequest<'_>) -> Response {
+    respond(asked, 303, String::new(), vec![("location", place.to_owned())])
+}
+
+/// A problem to somebody of whom nothing else is known.
+fn bare(problem: &Problem, asked: &OwnRequest<'_>) -> Answer {
+    let body = shell::alone(&shell::problem(problem));
+    let fields = vec![("content-type", "text/html; charset=utf-8".to_owned())];
+    let refusal = problem.refusal.as_deref().cloned();
+    Answer { response: respond(asked, problem.status, body, fields), refusal }
+}
+
+fn respond(asked: &OwnRequest<'_>, status: u16, body: String, mut fields: Vec<(&'static str, String)>) -> Response {
+    fields.extend([
+        ("cache-control", "no-store".to_owned()),
+        ("content-security-policy", POLICY.to_owned()),
+        ("x-content-type-options", "nosniff".to_owned()),
+        ("referrer-policy", "same-origin".to_owned()),
+        ("x-request-id", asked.id.to_string()),
+    ]);
+    let outcome = if status < 400 { "served" } else { "declined" };
+    Response { outcome, status, fields, body, about: None }
+}
+
+/// A method and a path of each kind of page, for those who look whether a row leads to one.
+pub fn examples() -> Vec<(Method, &'static str)> {
+    let reads = [
+        "/console/rbac",
+        "/console/rbac/me",
+        "/console/rbac/people",
+        "/console/rbac/people/a",
+        "/console/rbac/groups",
+        "/console/rbac/groups/g",
+        "/console/rbac/roles",
+        "/console/rbac/roles/r",
+        "/console/rbac/grants",
+        "/console/rbac/grants/new",
+        "/console/rbac/grants/audit",
+        "/console/rbac/timeline",
+        "/console/rbac/grants/direct.YQ.Zw/end",
+        "/console/rbac/requests",
+        "/console/rbac/requests/new",
+        "/console/rbac/requests/x",
+        "/console/rbac/customers/7/tickets",
+        "/console/rbac/matrix",
+        "/console/rbac/try",
+        "/console/rbac/search",
+    ];
+    let writes =
+        ["/console/rbac/change", "/console/rbac/change/confirm", "/console/rbac/requests", "/console/rbac/requests/x"];
+    let reads = reads.into_iter().map(|path| (Method::Get, path));
+    reads.chain(writes.into_iter().map(|path| (Method::Post, path))).collect()
+}

@@ -1,0 +1,91 @@
+//! The first page: what waits for the caller, and what of their own ends soon.
+
+use askama::Template;
+use chrono::{DateTime, Utc};
+
+use super::requests::waiting;
+use super::shell::render;
+use super::views::{Asked, Grant, Grants, Held, Me, Requests};
+use super::words::{counted, exact, name, origin, place, relative};
+use super::{Outcome, PREFIX, Shown, effect};
+use crate::rbac_api::local::Local;
+use crate::ruling::own_routes::OwnRequest;
+
+/// Requests whose effect is worked out here.
+const MOST_EFFECTS: usize = 10;
+
+#[derive(Template)]
+#[template(path = "pages/home.html")]
+struct Home {
+    waiting: Vec<(Asked, String)>,
+    own: Vec<Asked>,
+    ends: Vec<Grant>,
+    held: Vec<Held>,
+    clusters: Vec<(String, String, usize)>,
+    may_grant: bool,
+    mapping: String,
+    now: DateTime<Utc>,
+}
+
+pub(super) async fn home(local: &Local<'_>, _: &OwnRequest<'_>) -> Outcome {
+    let now = local.parts().clock.now();
+    let mut with_effects = Vec::new();
+    for asked in waiting(local).await? {
+        let effect = if with_effects.len() < MOST_EFFECTS {
+            let whole: Asked = local.get(&format!("/api/rbac/requests/{}", asked.id)).await?;
+            effect::in_short(&whole.impact)
+        } else {
+            String::new()
+        };
+        with_effects.push((asked, effect));
+    }
+    let own = local.get::<Requests>("/api/rbac/requests?state=pending&mine=true").await?.requests;
+    let own = own.into_iter().filter(|asked| asked.requested_by == local.id()).collect();
+    let ends = match local.may("GET", "/api/rbac/grants") {
+        true => ending(local, now).await?,
+        false => Vec::new(),
+    };
+    let held = local.get::<Me>("/api/rbac/me").await?.grants;
+    let page = Home {
+        waiting: with_effects,
+        own,
+        ends,
+        held,
+        clusters: if local.may("GET", "/api/rbac/who") { clusters(local) } else { Vec::new() },
+        may_grant: local.may("POST", "/api/rbac/grants"),
+        mapping: local.mapping().sha256().short().to_owned(),
+        now,
+    };
+    Ok(Shown::page("Home", render(&page)))
+}
+
+/// The live grants that end within a day, the next one first.
+async fn ending(local: &Local<'_>, now: DateTime<Utc>) -> Result<Vec<Grant>, crate::rbac_api::reply::Problem> {
+    let mut all = Vec::new();
+    let mut next = None;
+    loop {
+        let cursor = next.map(|cursor: String| format!("&cursor={cursor}")).unwrap_or_default();
+        let page: Grants = local.get(&format!("/api/rbac/grants?live=true&limit=500{cursor}")).await?;
+        let soon = now + chrono::TimeDelta::days(1);
+        all.extend(page.grants.into_iter().filter(|grant| grant.ends_at_utc.is_some_and(|ends| ends <= soon)));
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    all.sort_by_key(|grant| grant.ends_at_utc);
+    all.truncate(20);
+    Ok(all)
+}
+
+fn asks(asked: &Asked) -> String {
+    super::requests::title(asked)
+}
+
+/// Each cluster with its mode and its number of rows.
+fn clusters(local: &Local<'_>) -> Vec<(String, String, usize)> {
+    let mapping = local.mapping();
+    let rows = |name: &str| mapping.rows().iter().filter(|row| row.cluster.as_deref() == Some(name)).count();
+    let clusters = mapping.clusters().iter();
+    clusters.map(|(name, rollout)| (name.to_string(), rollout.to_string(), rows(name))).collect()
+}

@@ -1,0 +1,168 @@
+//! What stands around every page: search, navigation, and what concerns everybody now.
+
+use askama::Template;
+use sha2::{Digest as _, Sha256};
+
+use super::{PREFIX, SCRIPT, STYLE, requests};
+use crate::rbac_api::local::Local;
+use crate::rbac_api::reply::Problem;
+
+/// Digits of a digest in the address of a file.
+const DIGITS: usize = 16;
+
+#[derive(Template)]
+#[template(path = "pages/shell.html")]
+struct Shell<'p> {
+    title: &'p str,
+    main: &'p str,
+    who: &'p str,
+    mapping: String,
+    is_v2: bool,
+    sections: Vec<Section>,
+    style: String,
+    script: String,
+}
+
+#[derive(Template)]
+#[template(path = "pages/alone.html")]
+struct Alone<'p> {
+    main: &'p str,
+    style: String,
+}
+
+#[derive(Template)]
+#[template(path = "pages/problem.html")]
+struct ProblemPage<'p> {
+    title: &'static str,
+    detail: String,
+    could: Vec<&'p str>,
+    rule: Option<&'p str>,
+    missing: Vec<&'p str>,
+}
+
+/// Entries of the navigation under one question.
+struct Section {
+    title: &'static str,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    name: &'static str,
+    place: String,
+    is_here: bool,
+    count: usize,
+}
+
+/// The digest by which the address of a file names its content.
+pub(super) fn digest_of(text: &str) -> String {
+    policy::hex::lower(Sha256::digest(text))[..DIGITS].to_owned()
+}
+
+/// A whole page; `path` is below [`PREFIX`].
+pub(super) async fn whole(local: &Local<'_>, path: &str, title: &str, main: &str) -> String {
+    // A page whose navigation cannot be worked out is still a page.
+    let waiting = requests::waiting(local).await.map(|waiting| waiting.len()).unwrap_or_default();
+    let mapping = local.mapping().sha256().short().to_owned();
+    let shell = Shell {
+        title,
+        main,
+        who: local.id(),
+        mapping,
+        is_v2: local.control().rbac_v2,
+        sections: sections(local, path, waiting),
+        style: address(STYLE, "css"),
+        script: address(SCRIPT, "js"),
+    };
+    render(&shell)
+}
+
+/// A page to somebody of whom nothing is known.
+pub(super) fn alone(main: &str) -> String {
+    render(&Alone { main, style: address(STYLE, "css") })
+}
+
+/// Why something was not done, and who could do it.
+pub(super) fn problem(problem: &Problem) -> String {
+    let texts = |name: &str| -> Vec<&str> {
+        let list = problem.member(name).and_then(|list| list.as_array());
+        list.into_iter().flatten().filter_map(|one| one.as_str()).collect()
+    };
+    let missing = ["missing_roles", "missing_permissions", "missing_groups"].into_iter().flat_map(texts).collect();
+    let title = match problem.status {
+        403 => "You may not do this",
+        404 => "Nothing is here",
+        409 | 412 => "This has changed meanwhile",
+        503 => "Not available",
+        _ => "This cannot be done",
+    };
+    let rule = problem.member("rule").and_then(|rule| rule.as_str());
+    render(&ProblemPage { title, detail: sentence(problem.said().1), could: texts("could"), rule, missing })
+}
+
+/// With a capital letter and a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{stop}", letters.as_str())
+}
+
+/// A template as text.
+pub(super) fn render(template: &impl Template) -> String {
+    // Rendering strings into a string fails only without memory.
+    template.render().unwrap_or_default()
+}
+
+fn address(text: &str, kind: &str) -> String {
+    format!("{PREFIX}/assets/{}.{kind}", digest_of(text))
+}
+
+/// The pages that the caller can open.
+fn sections(local: &Local<'_>, path: &str, waiting: usize) -> Vec<Section> {
+    let reads = |place: &str| local.may("GET", place);
+    let all = [
+        ("", vec![("Home", "", true, 0), ("My access", "/me", true, 0)]),
+        (
+            "Who",
+            vec![
+                ("People", "/people", reads("/api/rbac/admins"), 0),
+                ("Groups", "/groups", reads("/api/rbac/groups"), 0),
+                ("Roles", "/roles", reads("/api/rbac/roles"), 0),
+                ("Grants", "/grants", reads("/api/rbac/grants"), 0),
+                ("Requests", "/requests", reads("/api/rbac/requests"), waiting),
+            ],
+        ),
+        (
+            "What decides",
+            vec![
+                ("Matrix", "/matrix", reads("/api/rbac/who"), 0),
+                ("Try a request", "/try", reads("/api/rbac/who"), 0),
+            ],
+        ),
+        ("What happened", vec![("Timeline", "/timeline", reads("/api/rbac/grants/audit"), 0)]),
+    ];
+    let here = all
+        .iter()
+        .flat_map(|(_, entries)| entries)
+        .map(|(_, place, ..)| *place)
+        .filter(|place| path == *place || (!place.is_empty() && path.starts_with(&format!("{place}/"))))
+        .max_by_key(|place| place.len())
+        .unwrap_or(if path == "/" { "" } else { path });
+    let mut sections: Vec<Section> = Vec::new();
+    for (title, entries) in &all {
+        let entries = entries.iter().filter(|(_, _, may, _)| *may).map(|(name, place, _, count)| Entry {
+            name,
+            place: format!("{PREFIX}{place}"),
+            is_here: *place == here,
+            count: *count,
+        });
+        sections.push(Section { title, entries: entries.collect() });
+    }
+    if reads("/api/rbac/break-glass/page") {
+        let place = "/api/rbac/break-glass/page".to_owned();
+        let entry = Entry { name: "Break-glass", place, is_here: false, count: 0 };
+        sections.push(Section { title: "Emergency", entries: vec![entry] });
+    }
+    sections.retain(|section| !section.entries.is_empty());
+    sections
+}
