@@ -1,7 +1,8 @@
 //! Delivers checkpoints to their second places, separately from the writing of rows and never in its way.
 //!
 //! Each place has a task of its own, so that a hanging place costs the others nothing. A checkpoint that a place did
-//! not accept is retried until it does: a chain that then becomes quiet has no later checkpoint to replace it.
+//! not accept is retried until it does: a chain that then becomes quiet has no later checkpoint to replace it. Beyond
+//! 256 waiting checkpoints, the task drops the oldest.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -114,7 +114,10 @@ impl Opens {
     }
 }
 
-/// The routes that a break-glass session opens for an admin in these groups.
+/// The routes that a break-glass session opens for an admin in these groups. A row counts as opened if the session and
+/// the admin's own roles together meet everything that one alternative of the row asks for, and the session meets a
+/// part of it. If the row requires a ticket, each role that needs none is an alternative. Any other row has one
+/// alternative: all that it requires whatever the body.
 pub fn opened_by_session(
     mapping: &Mapping,
     catalog: &Catalog,
@@ -143,8 +146,9 @@ fn opened_by_tickets(
     opens(mapping, (catalog, roles), admin, asks)
 }
 
-/// The routes that these roles open, beside what the admin holds through groups. `asks` has a row's alternatives: of one, all has
-/// to be met, and a part of it by these roles.
+/// The routes that these roles open together with the admin's own, which come from groups. `asks` returns a row's
+/// alternatives. A row counts as opened if everything that one alternative asks for is met by these roles and the
+/// admin's own, and a part of it by these roles. It counts even if the admin's own roles are enough.
 fn opens(
     mapping: &Mapping,
     (catalog, roles): (&Catalog, &BTreeSet<Arc<str>>),

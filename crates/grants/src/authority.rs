@@ -364,9 +364,9 @@ fn given(change: &RbacChange, after: &Catalog) -> BTreeSet<Right> {
     }
 }
 
-/// The group that a change empties: of roles, of its last member if membership carries a power, or, if it is a cohort,
-/// of any member. Revoking access needs no authority. But an empty group is filled by an honest repair, and a cohort
-/// may be under the stricter gate.
+/// The group over which a change takes authority because it removes something: any role or any grantor of the group,
+/// its last member if membership carries a power, or, if it is a cohort, any member. Otherwise revoking access needs no
+/// authority. But an empty group is filled by an honest repair, and a cohort may be under the stricter gate.
 fn emptied(change: &RbacChange, weighed: &Weighed<'_>, powers: &Powers) -> Option<Arc<str>> {
     let has_members = |grants: &Grants<'_>, group: &str| {
         grants.joined.iter().any(|(_, name)| name == group)

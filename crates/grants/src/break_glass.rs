@@ -489,7 +489,8 @@ pub async fn review(
 ///
 /// # Errors
 ///
-/// There is no such session, or the database did not answer.
+/// There is no such session, the audit has too many rows of break-glass requests from its time for one answer (the
+/// reading is recorded by then), or the database did not answer.
 pub async fn requests(
     store: &SharedStore,
     notary: &Notary,

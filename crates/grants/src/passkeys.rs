@@ -525,7 +525,7 @@ fn word_of(error: &WebauthnError) -> &'static str {
     }
 }
 
-/// The characters of a code: no two can be confused when read aloud or typed.
+/// The characters of a code: capital letters and digits without I and 1, O and 0, which look alike.
 const OF_CODES: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
 /// A new one-time code of 120 random bits, in groups of four characters. It is printed once and wiped when dropped.

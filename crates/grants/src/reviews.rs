@@ -195,8 +195,10 @@ impl<'u> Uses<'u> {
 ///
 /// # Errors
 ///
-/// The reviewer is its holder, or the item is already decided; or the database did not answer. In the last case the
-/// item may be undecided although its grant has ended: deciding it again completes the step.
+/// There is no such item, it is already decided, its review is closed, or the reviewer is its holder; or the grant
+/// could not be ended, or the database did not answer. The grant ends before the decision is recorded. So after an
+/// error it may have ended although the item is undecided, or another reviewer has decided about it meanwhile; deciding
+/// an undecided item again completes the step.
 pub async fn decide(
     store: &SharedStore,
     notary: &Notary,

@@ -83,7 +83,7 @@ pub enum AuditEvent {
     ChangeWindow { window: String, step: &'static str, detail: Value, reason: Option<String>, by: String },
     /// A break-glass session opens other routes than at the last check.
     BreakGlassRoles { snapshot: String, declared: bool, changes: Vec<String> },
-    /// A review of access advanced: `opened`, `kept`, `revoked`, `suspended`, `closed`.
+    /// A review of access advanced: `opened`, `kept`, `revoked`, `kept_overdue`, `suspended`, `closed`.
     AccessReview {
         review: String,
         step: &'static str,

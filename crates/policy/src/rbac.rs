@@ -1,7 +1,9 @@
 //! Users, groups, roles, permissions: what a principal holds, and whether it is enough.
 //!
 //! The path of every permission is user -> groups -> roles -> inherited roles -> permissions (invariant I-3 of the
-//! RBAC V2 design); a live break-glass session is the one direct grant. Pure: the facts come from the store.
+//! RBAC V2 design). Two grants are direct: a live break-glass session, and a live grant of a role for a ticket, which
+//! counts only in requests that name its ticket and its customer ([`ticket`](crate::decision::ticket)). Pure: the facts
+//! come from the store.
 
 pub mod break_glass;
 pub mod catalog;

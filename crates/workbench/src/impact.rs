@@ -7,8 +7,8 @@
 //! and so is `unmapped`. Pure.
 //!
 //! If a row examines the body, or accepts WebSockets, the kinds of request that it distinguishes are evaluated one by
-//! one ([`Requests`]). The impact leaves out Console's own checks behind the gate, and the answer that people without
-//! access get instead (302 or 401).
+//! one ([`Requests`]). The impact leaves out Console's own checks behind the gate. The answer that people without
+//! access get instead (302, 401 or 403) changes no access; [`Impact::served`] lists where it changes.
 
 mod admission;
 pub mod profile;
@@ -50,7 +50,7 @@ pub struct Impact<'m> {
     pub switches: Switches,
     /// Unmapped requests come first, then the order of the regions: the new file's, then rows that were removed.
     pub changes: Vec<Change<'m>>,
-    /// Routes that a different server serves than before: the gate itself, Console, or an upstream.
+    /// Routes that are served, or refused, in a different way than before.
     pub served: Vec<ServerChange>,
     /// Whether every path was examined. If not, changes may be missing; the listed ones are still correct.
     pub complete: bool,
@@ -73,7 +73,8 @@ pub struct Change<'m> {
     pub losses: FixedBitSet,
 }
 
-/// A route that a different server serves than before.
+/// A route that a different server serves than before (the gate itself, Console, or an upstream), with notifications
+/// for other roles, or with another answer to unauthenticated or denied callers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct ServerChange {
     pub route: String,

@@ -33,7 +33,7 @@ pub struct Recorded {
     pub caller: Option<(CallerKind, String)>,
     /// `legacy`, `shadow`, `v2` or `none`.
     pub gate: String,
-    /// `allow`, `deny`, `login`, `unauthorized`, `gone`.
+    /// `allow`, `deny`, `login`, `unauthorized`, `gone`; never `quiet`, since the log leaves out such requests.
     pub answer: String,
     pub count: u64,
     /// The mapping that decided, if its text is stored.

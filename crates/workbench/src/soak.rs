@@ -70,7 +70,7 @@ pub struct Evidence<'e> {
     pub overflow: &'e [Overflow],
     /// The gaps in the recorded counts.
     pub gaps: &'e [Gap],
-    /// Console's recent refusals, regardless of what permitted the requests.
+    /// Console's recent refusals of requests that either gate, V2 or legacy, had permitted.
     pub refusals: &'e [Refusals],
     /// For each cluster, since its present time in shadow began.
     pub uses: &'e BTreeMap<Arc<str>, Vec<Use>>,
@@ -118,7 +118,8 @@ pub struct ClusterState {
     pub terms: SoakTerms,
     /// `None` if the cluster is not in shadow.
     pub shadow: Option<Shadow>,
-    /// Recent answers of Console with 401 and 403 to requests that the gate had permitted, the most frequent first.
+    /// Recent answers of Console with 401, 403 or a redirect to its login page to requests that V2 or the legacy gate
+    /// had permitted, the most frequent first. Only those to requests that V2 permitted hold the cluster back.
     pub refusals: Vec<Refusals>,
 }
 

@@ -218,8 +218,10 @@ impl<'m> At<'m, '_> {
         one.chain(others).chain([without]).collect()
     }
 
-    /// The role is enough by itself, without any legacy role; all others together, with every legacy role, are not. The
-    /// same holds for each kind of body that the row distinguishes.
+    /// For each kind of body that the row distinguishes: without any legacy role, the roles that bring everything that
+    /// the row and the body require are enough, and the role for `base` is not, if it brings only a part of it. For a
+    /// body that the row cannot read, none are enough. With a body that matches no rule, all roles that do not bring
+    /// `base` together, with every legacy role, are not enough. If no role brings `base`, this is the only case.
     fn v2(
         &self,
         row: &Row,

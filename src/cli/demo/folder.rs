@@ -39,7 +39,7 @@ impl Folder {
     /// `None` if another demo uses the folder. A folder that a killed demo of the same user left is removed.
     fn create(port: u16) -> anyhow::Result<Option<Folder>> {
         let path = std::env::temp_dir().join(format!("console-gate-demo-{port}"));
-        // For the owner alone: it holds an audit log, and a socket that trusts only the gate.
+        // For the owner alone: it holds the demo's keys, and the sockets of its gate and its Console.
         let create = || DirBuilder::new().mode(0o700).create(&path);
         match create() {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {

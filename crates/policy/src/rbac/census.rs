@@ -54,8 +54,9 @@ impl Person {
     }
 }
 
-/// The group whose roles a break-glass session grants. A member may start a session, and holds none of the group's
-/// roles without one: break-glass is never an ordinary working role (RBAC V2 design, I-4).
+/// The group whose roles a break-glass session grants. A member holds none of the group's roles without a session:
+/// break-glass is never an ordinary working role (RBAC V2 design, I-4). A setting names the groups whose members may
+/// start one ([`BreakGlassRules`](super::break_glass::BreakGlassRules)); by default this group is among them.
 pub const BREAK_GLASS: &str = "break-glass";
 
 /// The groups whose roles a member of `groups` holds: all of them except [`BREAK_GLASS`], and [`BREAK_GLASS`] while a

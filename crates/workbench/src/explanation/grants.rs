@@ -9,7 +9,7 @@ use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::{Access, LegacyRole};
 use serde::Serialize;
 
-/// The most choices of groups that are named.
+/// The most choices of groups, each of one group or of two, that are named.
 const MOST: usize = 6;
 
 /// A possible grant.
@@ -29,8 +29,9 @@ pub enum Grant {
     LegacyRole { role: String },
 }
 
-/// Every grant that would be enough for a caller with `access`, those with the fewest additional roles first.
-/// `accepted` are the legacy roles that the row accepts, in that order.
+/// Grants, each of which would be enough for a caller with `access`: first every such legacy role of `accepted` (those
+/// that the row accepts), in that order; then at most [`MOST`] choices of groups, those with the fewest additional
+/// roles first; then a break-glass session, if the caller may start one.
 pub(super) fn smallest(
     access: &Access,
     catalog: &Catalog,
