@@ -172,7 +172,12 @@ fn bare(problem: &Problem, asked: &OwnRequest<'_>) -> Answer {
     Answer { response: respond(asked, problem.status, body, fields), refusal }
 }
 
-fn respond(asked: &OwnRequest<'_>, status: u16, body: String, mut fields: Vec<(&'static str, String)>) -> Response {
+fn respond(
+    asked: &OwnRequest<'_>,
+    status: u16,
+    body: String,
+    mut fields: Vec<(&'static str, String)>,
+) -> Response {
     fields.extend([
         ("cache-control", "no-store".to_owned()),
         ("content-security-policy", POLICY.to_owned()),
@@ -208,8 +213,12 @@ pub fn examples() -> Vec<(Method, &'static str)> {
         "/console/rbac/try",
         "/console/rbac/search",
     ];
-    let writes =
-        ["/console/rbac/change", "/console/rbac/change/confirm", "/console/rbac/requests", "/console/rbac/requests/x"];
+    let writes = [
+        "/console/rbac/change",
+        "/console/rbac/change/confirm",
+        "/console/rbac/requests",
+        "/console/rbac/requests/x",
+    ];
     let reads = reads.into_iter().map(|path| (Method::Get, path));
     reads.chain(writes.into_iter().map(|path| (Method::Post, path))).collect()
 }

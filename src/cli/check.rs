@@ -35,9 +35,9 @@ use super::help::Examples;
 use super::{Common, with_store};
 use crate::facts::rolled_back::{RolledBack, rolled_back};
 use crate::facts::untimely;
-use crate::{pages, rbac_api};
 use crate::settings::Settings;
 use crate::settings::load::Looked;
+use crate::{pages, rbac_api};
 
 pub(super) const EXAMPLES: Examples = &[(
     "check",
@@ -267,7 +267,9 @@ impl Checked {
                 let registered = registered(&mapping)?;
                 let catalog = registered.as_ref().map(|registered| &registered.catalog);
                 let mut found = mapping.review(catalog);
-                found.extend(mapping.review_own_routes(&[rbac_api::routes::examples(), pages::examples()].concat()));
+                found.extend(
+                    mapping.review_own_routes(&[rbac_api::routes::examples(), pages::examples()].concat()),
+                );
                 if let Some(Err(mistakes)) = catalog.map(|catalog| mapping.check_against(&name, catalog)) {
                     found.extend_from_slice(mistakes.findings());
                 }

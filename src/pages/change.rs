@@ -16,8 +16,20 @@ use crate::rbac_api::reply::Problem;
 
 /// The fields of a change, whichever it is.
 const FIELDS: [&str; 14] = [
-    "what", "user", "group", "role", "parent", "permission", "by", "with_approval", "until", "reason", "ticket",
-    "customer", "description", "id",
+    "what",
+    "user",
+    "group",
+    "role",
+    "parent",
+    "permission",
+    "by",
+    "with_approval",
+    "until",
+    "reason",
+    "ticket",
+    "customer",
+    "description",
+    "id",
 ];
 /// What a confirmation has beside them.
 const CONFIRMED: [&str; 3] = ["seen", "etag", "key"];
@@ -70,12 +82,8 @@ pub(super) fn form(local: &Local<'_>, query: Option<&str>) -> Outcome {
     let query = Query::parse(query, &["user", "group"])?;
     local.require("/api/rbac/groups")?;
     let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
-    let page = GrantForm {
-        user: text("user"),
-        group: text("group"),
-        groups: Vec::new(),
-        token: local.csrf_token(),
-    };
+    let page =
+        GrantForm { user: text("user"), group: text("group"), groups: Vec::new(), token: local.csrf_token() };
     Ok(Shown::page("Grant access", render(&page)))
 }
 
@@ -168,7 +176,8 @@ async fn looked_at(local: &Local<'_>, change: &Change) -> Result<(Preview, Optio
 /// The digest of what a page shows of a change. Ids and the present time are no part of it.
 fn digest(preview: &Preview) -> String {
     let Preview { already, audit, needs_approval, impact } = preview;
-    let shown = json!([already, audit, needs_approval, impact["effects"], impact["apart"], impact["warnings"]]);
+    let shown =
+        json!([already, audit, needs_approval, impact["effects"], impact["apart"], impact["warnings"]]);
     policy::hex::lower(Sha256::digest(shown.to_string()))
 }
 
@@ -212,7 +221,8 @@ impl Change {
             "group-role" | "no-group-role" => {
                 let (group, role) = (form.needed("group")?, form.needed("role")?);
                 let adds = form.get("what") == Some("group-role");
-                let (method, verb, to) = if adds { ("PUT", "Give", "to") } else { ("DELETE", "Take", "from") };
+                let (method, verb, to) =
+                    if adds { ("PUT", "Give", "to") } else { ("DELETE", "Take", "from") };
                 let subject = api("groups", group);
                 let target = format!("{subject}/roles/{}", part(role));
                 let title = format!("{verb} role {} {to} group {}", name(role), name(group));
@@ -221,7 +231,8 @@ impl Change {
             "inherit" | "no-inherit" => {
                 let (role, parent) = (form.needed("role")?, form.needed("parent")?);
                 let adds = form.get("what") == Some("inherit");
-                let (method, verb) = if adds { ("PUT", "inherits") } else { ("DELETE", "no longer inherits") };
+                let (method, verb) =
+                    if adds { ("PUT", "inherits") } else { ("DELETE", "no longer inherits") };
                 let subject = api("roles", role);
                 let target = format!("{subject}/inherits/{}", part(parent));
                 let title = format!("Role {} {verb} {}", name(role), name(parent));
@@ -244,7 +255,8 @@ impl Change {
                     (None, Some(role)) => ("roles", role),
                     _ => return Err(Problem::new(422, "name a group or a role")),
                 };
-                let (method, verb) = if adds { ("PUT", "may give") } else { ("DELETE", "may no longer give") };
+                let (method, verb) =
+                    if adds { ("PUT", "may give") } else { ("DELETE", "may no longer give") };
                 let subject = api(kind, of);
                 let target = format!("{subject}/grantors/{}", part(by));
                 let title = format!("Members of {} {verb} {}", name(by), name(of));

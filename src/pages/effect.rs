@@ -68,7 +68,8 @@ pub(super) fn table(impact: &Value) -> String {
             }
         }
     }
-    let rest = match (effects.is_empty() && apart.is_empty(), effects.iter().any(|one| one.change == "loss")) {
+    let rest = match (effects.is_empty() && apart.is_empty(), effects.iter().any(|one| one.change == "loss"))
+    {
         (true, _) => "No route opens or closes for anybody.",
         (false, true) => "Nothing changes for anybody else.",
         (false, false) => "Nothing is lost, and nothing changes for anybody else.",
@@ -102,7 +103,10 @@ fn sentence(who: &str, effect: &Effect) -> String {
             counted(later, "route")
         ),
         (now, later) => {
-            format!("{who} {verb} {} at once, and {later} more once their clusters are on V2.", counted(now, "route"))
+            format!(
+                "{who} {verb} {} at once, and {later} more once their clusters are on V2.",
+                counted(now, "route")
+            )
         }
     }
 }
@@ -131,7 +135,10 @@ fn rights(impact: &Value) -> Vec<(String, Vec<String>)> {
         let id = name(one["id"].as_str().unwrap_or_default());
         let rights = all.entry(id).or_default();
         for gained in one["rights"].as_array().into_iter().flatten() {
-            let Some((kind, value)) = gained["right"].as_object().and_then(|right| right.iter().next()) else { continue };
+            let Some((kind, value)) = gained["right"].as_object().and_then(|right| right.iter().next())
+            else {
+                continue;
+            };
             let text = match value {
                 Value::String(text) => format!("{} {text}", kind.replace('_', " ")),
                 other => format!("{} {other}", kind.replace('_', " ")),

@@ -57,7 +57,12 @@ pub(super) async fn group(local: &Local<'_>, _: &OwnRequest<'_>, wanted: &str) -
     let roles = local.get::<Roles>("/api/rbac/roles").await?.roles;
     let rule = local.mapping().approval(&group.name);
     let page = GroupPage {
-        inherited: group.effective_roles.iter().filter(|role| !group.roles.contains(role)).map(String::as_str).collect(),
+        inherited: group
+            .effective_roles
+            .iter()
+            .filter(|role| !group.roles.contains(role))
+            .map(String::as_str)
+            .collect(),
         routes: asking_for(local, &group.effective_roles, &group.effective_permissions),
         may_write: local.may("POST", "/api/rbac/grants"),
         may_ask: rule.is_some(),

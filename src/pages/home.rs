@@ -60,14 +60,19 @@ pub(super) async fn home(local: &Local<'_>, _: &OwnRequest<'_>) -> Outcome {
 }
 
 /// The live grants that end within a day, the next one first.
-async fn ending(local: &Local<'_>, now: DateTime<Utc>) -> Result<Vec<Grant>, crate::rbac_api::reply::Problem> {
+async fn ending(
+    local: &Local<'_>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Grant>, crate::rbac_api::reply::Problem> {
     let mut all = Vec::new();
     let mut next = None;
     loop {
         let cursor = next.map(|cursor: String| format!("&cursor={cursor}")).unwrap_or_default();
         let page: Grants = local.get(&format!("/api/rbac/grants?live=true&limit=500{cursor}")).await?;
         let soon = now + chrono::TimeDelta::days(1);
-        all.extend(page.grants.into_iter().filter(|grant| grant.ends_at_utc.is_some_and(|ends| ends <= soon)));
+        all.extend(
+            page.grants.into_iter().filter(|grant| grant.ends_at_utc.is_some_and(|ends| ends <= soon)),
+        );
         next = page.next;
         if next.is_none() {
             break;

@@ -67,7 +67,8 @@ fn target(path: &str, query: &Query, names: &[&str]) -> String {
 
 /// The address of the next page, with the same filters.
 fn next(page: &str, query: &Query, names: &[&str], cursor: Option<String>) -> Option<String> {
-    let kept = names.iter().filter(|name| **name != "cursor").filter_map(|name| Some((*name, query.get(name)?)));
+    let kept =
+        names.iter().filter(|name| **name != "cursor").filter_map(|name| Some((*name, query.get(name)?)));
     let kept: String = kept.map(|(name, value)| format!("{name}={}&", part(value))).collect();
     cursor.map(|cursor| format!("{PREFIX}{page}?{kept}cursor={cursor}"))
 }
@@ -101,7 +102,8 @@ pub(super) async fn grants(local: &Local<'_>, query: Option<&str>) -> Outcome {
 pub(super) async fn timeline(local: &Local<'_>, query: Option<&str>) -> Outcome {
     let names = ["user", "group", "role", "event", "by", "cursor"];
     let query = Query::parse(query, &names)?;
-    let Events { events, next: cursor } = local.get(&target("/api/rbac/grants/audit", &query, &names)).await?;
+    let Events { events, next: cursor } =
+        local.get(&target("/api/rbac/grants/audit", &query, &names)).await?;
     let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
     let page = Timeline {
         events,
@@ -128,7 +130,10 @@ pub(super) async fn search(local: &Local<'_>, query: Option<&str>) -> Outcome {
     for _ in 0..MOST_PAGES {
         let page: Admins = local.get(&format!("/api/rbac/admins?limit=500{cursor}")).await?;
         let found = page.admins.into_iter().filter(|one| {
-            [Some(&one.id), one.display_name.as_ref(), one.email.as_ref()].into_iter().flatten().any(|name| fits(name))
+            [Some(&one.id), one.display_name.as_ref(), one.email.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|name| fits(name))
         });
         people.extend(found.map(|one| (one.id.clone(), place("people", &one.id))));
         match page.next {

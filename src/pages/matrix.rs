@@ -125,7 +125,12 @@ fn cell(mapping: &Mapping, row: &Row, person: &Person, catalog: &Catalog, contro
     by_each(mapping, row, control, passes)
 }
 
-fn by_each(mapping: &Mapping, row: &Row, control: &Control, passes: impl Fn(&Rollout, &Control) -> bool) -> Cell {
+fn by_each(
+    mapping: &Mapping,
+    row: &Row,
+    control: &Control,
+    passes: impl Fn(&Rollout, &Control) -> bool,
+) -> Cell {
     let on = Control { rbac_v2: true, may_enforce: true, ..*control };
     Cell {
         now: passes(mapping.rollout_of(row), control),
@@ -169,7 +174,8 @@ pub(super) async fn matrix(local: &Local<'_>, query: Option<&str>) -> Outcome {
     let query = Query::parse(query, &["cluster", "route", "who", "only", "from"])?;
     local.require("/api/rbac/who")?;
     let text = |name: &str| query.get(name).unwrap_or_default().trim().to_owned();
-    let (cluster, route, who, only) = (text("cluster"), text("route"), text("who"), text("only") == "differences");
+    let (cluster, route, who, only) =
+        (text("cluster"), text("route"), text("who"), text("only") == "differences");
     let from: usize = text("from").parse().unwrap_or_default();
     let parts = local.parts();
     let now = parts.clock.now();
@@ -193,16 +199,15 @@ pub(super) async fn matrix(local: &Local<'_>, query: Option<&str>) -> Outcome {
             cells: cells.chain([nobody]).collect(),
         }
     };
-    let all: Vec<Line> = rows
-        .map(line)
-        .filter(|line| !only || line.cells.iter().any(|cell| cell.legacy != cell.v2))
-        .collect();
+    let all: Vec<Line> =
+        rows.map(line).filter(|line| !only || line.cells.iter().any(|cell| cell.legacy != cell.v2)).collect();
     let total = all.len();
     let lines: Vec<Line> = all.into_iter().skip(from).take(ROWS).collect();
     let filters = [("cluster", &cluster), ("route", &route), ("who", &who)];
     let kept: String = filters.iter().map(|(name, value)| format!("{name}={}&", part(value))).collect();
     let only_text = if only { "only=differences&" } else { "" };
-    let next = (from + ROWS < total).then(|| format!("{PREFIX}/matrix?{kept}{only_text}from={}", from + ROWS));
+    let next =
+        (from + ROWS < total).then(|| format!("{PREFIX}/matrix?{kept}{only_text}from={}", from + ROWS));
     let mut heads: Vec<Column> = callers.into_iter().map(|(column, _)| column).collect();
     heads.push(Column { head: vec!["not logged in".to_owned()], others: 0, one: None, kind: "nobody" });
     let people = state.registry.people.iter().filter(|one| one.kind == CallerKind::Admin).count();
@@ -268,7 +273,8 @@ fn asked(line: &Line, who: &str) -> String {
 
 /// What a row asks for, in a word.
 fn asks(row: &Row) -> String {
-    let required: Vec<&str> = row.kind.requirements().iter().map(|requirement| &**requirement.name()).collect();
+    let required: Vec<&str> =
+        row.kind.requirements().iter().map(|requirement| &**requirement.name()).collect();
     match &row.kind {
         RowKind::Gated { .. } if required.is_empty() => "undecided".to_owned(),
         RowKind::Gated { .. } => required.join(", "),
@@ -292,8 +298,7 @@ pub(super) async fn tried(local: &Local<'_>, query: Option<&str>) -> Outcome {
     } else {
         let whom = Some(who.clone()).filter(|who| !who.is_empty()).map(Whom::Admin);
         let mapping = local.mapping();
-        let explainer =
-            Explainer::read(&parts.access, &parts.store, mapping, parts.clock.now(), whom).await;
+        let explainer = Explainer::read(&parts.access, &parts.store, mapping, parts.clock.now(), whom).await;
         let explainer = explainer.map_err(|error| match error {
             ExplainError::Unknown(_) | ExplainError::NotAnId => Problem::new(422, error.to_string()),
             error => Problem::unavailable(&error),

@@ -87,7 +87,8 @@ pub(super) fn problem(problem: &Problem) -> String {
         let list = problem.member(name).and_then(|list| list.as_array());
         list.into_iter().flatten().filter_map(|one| one.as_str()).collect()
     };
-    let missing = ["missing_roles", "missing_permissions", "missing_groups"].into_iter().flat_map(texts).collect();
+    let missing =
+        ["missing_roles", "missing_permissions", "missing_groups"].into_iter().flat_map(texts).collect();
     let title = match problem.status {
         403 => "You may not do this",
         404 => "Nothing is here",

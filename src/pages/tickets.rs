@@ -57,9 +57,10 @@ pub(super) async fn panel(local: &Local<'_>, _: &OwnRequest<'_>, id: &str) -> Ou
 /// The roles that a row with a ticket asks for.
 fn roles(local: &Local<'_>) -> Vec<String> {
     let asked = |kind: &RowKind| match kind {
-        RowKind::Gated { v2: V2Gate::Requires { base: Requirement::Role(role), ticket: Some(_), .. }, .. } => {
-            Some(role.to_string())
-        }
+        RowKind::Gated {
+            v2: V2Gate::Requires { base: Requirement::Role(role), ticket: Some(_), .. },
+            ..
+        } => Some(role.to_string()),
         _ => None,
     };
     let roles: std::collections::BTreeSet<String> =

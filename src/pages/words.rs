@@ -93,9 +93,13 @@ pub(super) fn relative(now: impl Given<DateTime<Utc>>, time: impl Given<DateTime
     let (now, time) = (now.given(), time.given());
     let (span, is_past) = if time <= now { (now - time, true) } else { (time - now, false) };
     let text = match span {
-        span if span < TimeDelta::minutes(1) => return if is_past { "just now" } else { "in a moment" }.to_owned(),
+        span if span < TimeDelta::minutes(1) => {
+            return if is_past { "just now" } else { "in a moment" }.to_owned();
+        }
         span if span < TimeDelta::hours(1) => format!("{} min", span.num_minutes()),
-        span if span < TimeDelta::days(2) => format!("{} h {} min", span.num_hours(), span.num_minutes() % 60),
+        span if span < TimeDelta::days(2) => {
+            format!("{} h {} min", span.num_hours(), span.num_minutes() % 60)
+        }
         span => format!("{} days", span.num_days()),
     };
     if is_past { format!("{text} ago") } else { format!("in {text}") }
@@ -133,7 +137,10 @@ mod tests {
         ] {
             assert_eq!(relative(now, now + TimeDelta::seconds(seconds)), expected);
         }
-        assert_eq!([minutes(120), minutes(90), minutes(1_440), minutes(1)], ["2 hours", "90 minutes", "1 day", "1 minute"]);
+        assert_eq!(
+            [minutes(120), minutes(90), minutes(1_440), minutes(1)],
+            ["2 hours", "90 minutes", "1 day", "1 minute"]
+        );
         assert_eq!(place("people", "a/b ?é"), "/console/rbac/people/a%2Fb%20%3F%C3%A9");
         assert_eq!(name(&"é".repeat(81)), format!("{}…", "é".repeat(80)));
     }

@@ -155,7 +155,10 @@ impl Local<'_> {
         };
         match decide(&question).outcome {
             Ok(permit) if permit.served_by_gate() => Ok(permit),
-            Ok(_) => Err(Problem::new(404, "no row of the mapping turns the API over to the gate (docs/rbac-api.md)")),
+            Ok(_) => Err(Problem::new(
+                404,
+                "no row of the mapping turns the API over to the gate (docs/rbac-api.md)",
+            )),
             Err(Rejection::Denied(denial)) => {
                 let required = denial.lack.required;
                 let could: Vec<String> = required.iter().map(|one| format!("holders of the {one}")).collect();
@@ -172,7 +175,8 @@ impl Local<'_> {
 fn request(call: &Call<'_>, method: &str) -> Result<Request, Problem> {
     let bad = || Problem::new(400, "a name in the address cannot be sent");
     let fields = [("If-Match", call.if_match), ("Idempotency-Key", call.key)];
-    let mut head = format!("{method} {} HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n", call.target);
+    let mut head =
+        format!("{method} {} HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n", call.target);
     for (name, value) in fields {
         let Some(value) = value else { continue };
         if value.is_empty() || !value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {

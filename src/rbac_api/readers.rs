@@ -429,7 +429,8 @@ impl Reading<'_> {
     }
 
     pub(super) async fn grants(&self) -> Outcome {
-        let query = self.query(&["user", "group", "origin", "ticket", "customer", "live", "limit", "cursor"])?;
+        let query =
+            self.query(&["user", "group", "origin", "ticket", "customer", "live", "limit", "cursor"])?;
         let page = self.page(&query)?;
         let origin = query.get("origin");
         if origin.is_some_and(|origin| Origin::parse(origin).is_none()) {
@@ -441,7 +442,8 @@ impl Reading<'_> {
         let live = query.switch("live")?;
         let fits = |grant: &Value| {
             let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| grant[name] == wanted);
-            let customer = query.get("customer").is_none_or(|wanted| grant["customer_id"].to_string() == wanted);
+            let customer =
+                query.get("customer").is_none_or(|wanted| grant["customer_id"].to_string() == wanted);
             customer
                 && is("ticket_id", query.get("ticket"))
                 && is("user", query.get("user"))

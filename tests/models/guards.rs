@@ -459,7 +459,10 @@ impl Run {
             // Approvers for as long as it lasts, who neither asked nor gain, and whom it is not for.
             let before = &self.state;
             let counts = |by: &str| {
-                by != who && change.is_for() != Some(by) && before.leads_during(by, change) && !before.gains_by(&after, by)
+                by != who
+                    && change.is_for() != Some(by)
+                    && before.leads_during(by, change)
+                    && !before.gains_by(&after, by)
             };
             let approvers: Vec<_> = PEOPLE.into_iter().filter(|by| counts(by)).collect();
             let by = match self.random.chance(50) && !approvers.is_empty() {
