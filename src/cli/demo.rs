@@ -239,6 +239,7 @@ fn guide(demo: &Demo, ports: Ports, folder: &Folder, personas: &[Persona]) -> St
 console-gate demo. Click through it:
 
     {gate}/auth/home        {people} people to log in as, and every route with who decides it
+    {gate}/console/rbac     who may do what and why, requests, grants, tickets: log in as in-raxx-platform-admins
     {admin}/readyz    {admin}/metrics
 
 Or with curl, one by one:

@@ -75,6 +75,8 @@ struct Change {
     /// The page afterwards.
     back: String,
     facts: Vec<(&'static str, String)>,
+    /// When it ends: how long from now, once it is shown.
+    until: Option<DateTime<Utc>>,
 }
 
 /// The form to grant somebody a group.
@@ -144,7 +146,7 @@ async fn reviewed(local: &Local<'_>, form: &Form, strip: Option<&'static str>) -
         needs_approval: preview.needs_approval,
         already: preview.already,
         strip,
-        fields: form.0.clone(),
+        fields: form.until(change.until),
         etag: etag.unwrap_or_default(),
         key: uuid::Uuid::new_v4().to_string(),
         token: local.csrf_token(),
@@ -194,6 +196,17 @@ impl Form {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, text)| text.as_str())
     }
 
+    /// The fields with the end that is shown: a length of time would begin anew with the confirmation.
+    fn until(&self, until: Option<DateTime<Utc>>) -> Vec<(&'static str, String)> {
+        let mut fields = self.0.clone();
+        for (name, value) in &mut fields {
+            if let (&mut "until", Some(until)) = (name, until) {
+                *value = text(until);
+            }
+        }
+        fields
+    }
+
     fn needed(&self, name: &str) -> Result<&str, Problem> {
         self.get(name).ok_or_else(|| Problem::new(422, format!("`{name}` is missing")))
     }
@@ -212,6 +225,7 @@ impl Change {
             subject: Some(subject),
             back,
             facts: Vec::new(),
+            until: None,
         };
         let api = |kind: &str, name: &str| format!("/api/rbac/{kind}/{}", part(name));
         let mut change = match form.needed("what")? {
@@ -298,6 +312,7 @@ impl Change {
             subject: None,
             back: place("people", user),
             facts: vec![("Person", user.to_owned()), ("Group", group.to_owned()), ("Ends", ends)],
+            until,
         })
     }
 
@@ -331,6 +346,7 @@ impl Change {
                 ("Customer", customer.to_owned()),
                 ("Ends", ends),
             ],
+            until,
         })
     }
 
@@ -363,6 +379,7 @@ impl Change {
             subject: None,
             back,
             facts: vec![("Person", user), ("Holds", what)],
+            until: None,
         })
     }
 }

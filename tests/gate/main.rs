@@ -52,6 +52,7 @@ mod mirror;
 mod odd_rows;
 mod other_rows;
 mod pages;
+mod people_pages;
 mod push;
 mod quiet;
 mod raptor;

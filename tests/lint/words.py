@@ -20,12 +20,12 @@ ROOT = Path(__file__).parents[2]
 # rounded up: they are only ever lowered, until each is 0.3.
 # idiom: (limit in Rust, limit in the book, what to write instead)
 IDIOMS = {
-    "nobody": (3.6, 18.2, "`no principal`, `unauthenticated`, or the passive: `a session did not identify a principal`"),
-    "somebody": (2.2, 8.2, "`an admin`, `a caller`, `a person`, `another writer`"),
-    "what is": (4.0, 13.7, "the noun: `ambiguous input is refused`, `the rest of the request`, `what was sent` -> `the request`"),
-    "says": (3.2, 28.2, "`states`, `returns`, `reports`, `specifies`, `shows`"),
-    "whom": (1.4, 5.0, "`the admin that ...`, or the active voice"),
-    "whoever": (0.3, 1.0, "`a caller that ...`, `an admin that ...`: `grants of deleted admins can still be revoked`"),
+    "nobody": (0.8, 1.7, "`no principal`, `unauthenticated`, or the passive: `a session did not identify a principal`"),
+    "somebody": (0.3, 0.3, "`an admin`, `a caller`, `a person`, `another writer`"),
+    "what is": (0.4, 1.1, "the noun: `ambiguous input is refused`, `the rest of the request`, `what was sent` -> `the request`"),
+    "says": (0.5, 0.5, "`states`, `returns`, `reports`, `specifies`, `shows`"),
+    "whom": (0.5, 0.5, "`the admin that ...`, or the active voice"),
+    "whoever": (0.3, 0.3, "`a caller that ...`, `an admin that ...`: `grants of deleted admins can still be revoked`"),
     "what became of": (0.3, 0.3, "`the outcome of`, `how it ended`"),
 }
 
