@@ -442,8 +442,9 @@ impl Reading<'_> {
         let live = query.switch("live")?;
         let fits = |grant: &Value| {
             let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| grant[name] == wanted);
-            let customer =
-                query.get("customer").is_none_or(|wanted| grant["customer_id"].to_string() == wanted);
+            let customer = query.get("customer").is_none_or(|wanted| {
+                wanted.parse::<i64>().is_ok_and(|wanted| grant["customer_id"] == wanted)
+            });
             customer
                 && is("ticket_id", query.get("ticket"))
                 && is("user", query.get("user"))

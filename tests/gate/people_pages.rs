@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use policy::rbac::LegacyRole;
-use serde_json::Value;
 
 use crate::support::freescout::{FreeScout, KEY, MAILBOX};
 use crate::support::recorder::Recorder;
@@ -87,7 +86,11 @@ impl Form {
 }
 
 fn unescaped(text: &str) -> String {
-    text.replace("&#60;", "<").replace("&#62;", ">").replace("&#34;", "\"").replace("&#39;", "'").replace("&#38;", "&")
+    text.replace("&#60;", "<")
+        .replace("&#62;", ">")
+        .replace("&#34;", "\"")
+        .replace("&#39;", "'")
+        .replace("&#38;", "&")
 }
 
 fn encoded(text: &str) -> String {
@@ -130,7 +133,11 @@ impl Desk {
         assert!(answer.header("content-security-policy").starts_with("default-src 'none'"), "{text}");
         assert!(answer.header("content-security-policy").contains("frame-ancestors 'none'"));
         // No script but the gate's own file, and no style within the page.
-        assert_eq!(text.matches("<script").count(), text.matches("<script src=\"/console/rbac/assets/").count(), "{text}");
+        assert_eq!(
+            text.matches("<script").count(),
+            text.matches("<script src=\"/console/rbac/assets/").count(),
+            "{text}"
+        );
         assert!(!text.contains(" style=") && !text.contains(" onclick="), "{text}");
         if answer.status == 403 {
             let rows = self.world.store.by_request(answer.request_id()).await.expect("the audit");
@@ -176,7 +183,8 @@ async fn an_approver_approves_exactly_what_was_read() {
     for database in BOTH {
         let desk = Desk::new(database).await;
         let form = Form::of(&desk.page("carol", "/requests/new").await, "/console/rbac/requests");
-        let form = form.with("group", SUPPORT).with("for", "2h").with("reason", "<b>a refund</b>").with("route", "");
+        let form =
+            form.with("group", SUPPORT).with("for", "2h").with("reason", "<b>a refund</b>").with("route", "");
         let asked = desk.submit("carol", &form).await;
         assert_eq!(asked.status, 303, "{}", text(&asked));
         let place = asked.header("location").to_owned();
@@ -185,9 +193,16 @@ async fn an_approver_approves_exactly_what_was_read() {
         let own = desk.page("carol", &path).await;
         assert!(!own.contains("value=\"approve\"") && own.contains("value=\"withdraw\""), "{own}");
         let home = desk.page("anna", "").await;
-        assert!(home.contains("1 request waits for your decision") && home.contains("Opens 2 routes now, 1 later"), "{home}");
+        assert!(
+            home.contains("1 request waits for your decision")
+                && home.contains("Opens 2 routes now, 1 later"),
+            "{home}"
+        );
         let shown = desk.page("anna", &path).await;
-        assert!(shown.contains("carol gains 2 routes at once, and 1 more once their clusters are on V2."), "{shown}");
+        assert!(
+            shown.contains("carol gains 2 routes at once, and 1 more once their clusters are on V2."),
+            "{shown}"
+        );
         assert!(shown.contains("&#60;b&#62;a refund") && !shown.contains("<b>a refund"), "{shown}");
         let decision = Form::of(&shown, &place).with("step", "approve");
         // A third person changes what the group brings.
@@ -195,15 +210,34 @@ async fn an_approver_approves_exactly_what_was_read() {
                             WHERE g.name = 'raxx-support-team' AND r.name = 'console-secrets-admin'").await;
         let stale = desk.submit("anna", &decision).await;
         assert_eq!(stale.status, 412, "{}", text(&stale));
-        assert!(text(&stale).contains("Nothing was approved") && text(&stale).contains("GET /secrets"), "{}", text(&stale));
+        assert!(
+            text(&stale).contains("Nothing was approved") && text(&stale).contains("GET /secrets"),
+            "{}",
+            text(&stale)
+        );
         assert_eq!(desk.status("carol", "/audit").await, 403);
         let again = Form::of(&text(&stale), &place).with("step", "approve");
         let done = desk.submit("anna", &again).await;
         assert_eq!(done.status, 303, "{}", text(&done));
-        assert_eq!((desk.status("carol", "/audit").await, desk.status("carol", "/secrets").await), (200, 200));
+        assert_eq!(
+            (desk.status("carol", "/audit").await, desk.status("carol", "/secrets").await),
+            (200, 200)
+        );
         assert!(desk.page("anna", &path).await.contains("approved"));
         // To decline takes a reason.
-        let asked = desk.submit("ben", &form.clone().with("csrf_token", &Form::of(&desk.page("ben", "/requests/new").await, "/console/rbac/requests").fields["csrf_token"]).with("group", SUPPORT)).await;
+        let asked = desk
+            .submit(
+                "ben",
+                &form
+                    .clone()
+                    .with(
+                        "csrf_token",
+                        &Form::of(&desk.page("ben", "/requests/new").await, "/console/rbac/requests").fields
+                            ["csrf_token"],
+                    )
+                    .with("group", SUPPORT),
+            )
+            .await;
         assert_eq!(asked.status, 303, "{}", text(&asked));
         let place = asked.header("location").to_owned();
         let path = place.strip_prefix("/console/rbac").expect("a page").to_owned();
@@ -229,12 +263,20 @@ async fn a_grant_is_reviewed_confirmed_and_ended() {
         assert!([403, 412].contains(&other.status), "{}", text(&other));
         assert!(!desk.is_member("carol", PLATFORM).await);
         let done = desk.submit("anna", &confirm).await;
-        assert_eq!((done.status, done.header("location")), (303, "/console/rbac/people/carol"), "{}", text(&done));
+        assert_eq!(
+            (done.status, done.header("location")),
+            (303, "/console/rbac/people/carol"),
+            "{}",
+            text(&done)
+        );
         assert!(desk.is_member("carol", SUPPORT).await);
         // The same form once more is the same answer, not another grant.
         assert_eq!(desk.submit("anna", &confirm).await.status, 412, "it would change nothing now");
         let person = desk.page("anna", "/people/carol").await;
-        let id = person.split("/console/rbac/grants/").filter_map(|rest| rest.split("/end").next()).find(|id| id.starts_with("direct."));
+        let id = person
+            .split("/console/rbac/grants/")
+            .filter_map(|rest| rest.split("/end").next())
+            .find(|id| id.starts_with("direct."));
         let review = desk.page("anna", &format!("/grants/{}/end", id.expect("a grant to end"))).await;
         assert!(review.contains("carol loses 2 routes at once"), "{review}");
         let done = desk.submit("anna", &Form::of(&review, "/console/rbac/change/confirm")).await;
@@ -258,7 +300,9 @@ async fn a_support_lead_gives_and_ends_a_ticket_grant() {
     for database in BOTH {
         let desk = Desk::new(database).await;
         let panel = desk.page("anna", "/customers/7/tickets").await;
-        let form = Form::of(&panel, "/console/rbac/change").with("user", "carol").with("role", "raptor-audit-support");
+        let form = Form::of(&panel, "/console/rbac/change")
+            .with("user", "carol")
+            .with("role", "raptor-audit-support");
         let form = form.with("ticket", "42").with("reason", "a refund");
         desk.freescout.put(42, "closed", "published", MAILBOX);
         let closed = desk.submit("anna", &form).await;
@@ -268,12 +312,21 @@ async fn a_support_lead_gives_and_ends_a_ticket_grant() {
         let review = desk.submit("anna", &form).await;
         assert!(text(&review).contains("for ticket 42 and customer 7"), "{}", text(&review));
         let done = desk.submit("anna", &Form::of(&text(&review), "/console/rbac/change/confirm")).await;
-        assert_eq!((done.status, done.header("location")), (303, "/console/rbac/customers/7/tickets"), "{}", text(&done));
+        assert_eq!(
+            (done.status, done.header("location")),
+            (303, "/console/rbac/customers/7/tickets"),
+            "{}",
+            text(&done)
+        );
         assert_eq!(desk.status("carol", "/customers/7?ticket_id=42").await, 200);
         let panel = desk.page("anna", "/customers/7/tickets").await;
         assert!(panel.contains("carol") && panel.contains(">anna<"), "{panel}");
         assert!(!desk.page("anna", "/customers/8/tickets").await.contains("carol"), "another customer's");
-        let id = panel.split("/console/rbac/grants/").nth(1).and_then(|rest| rest.split("/end").next()).expect("a grant");
+        let id = panel
+            .split("/console/rbac/grants/")
+            .nth(1)
+            .and_then(|rest| rest.split("/end").next())
+            .expect("a grant");
         let review = desk.page("anna", &format!("/grants/{id}/end")).await;
         let done = desk.submit("anna", &Form::of(&review, "/console/rbac/change/confirm")).await;
         assert_eq!((done.status, done.header("location")), (303, "/console/rbac/customers/7/tickets"));
@@ -281,7 +334,10 @@ async fn a_support_lead_gives_and_ends_a_ticket_grant() {
         // For Console's page: the part alone.
         let ask = desk.ask("anna", "GET", "/console/rbac/customers/7/tickets").header("hx-request", "true");
         let fragment = text(&desk.send(&ask).await);
-        assert!(fragment.contains("Ticket grants for customer 7") && !fragment.contains("<html"), "{fragment}");
+        assert!(
+            fragment.contains("Ticket grants for customer 7") && !fragment.contains("<html"),
+            "{fragment}"
+        );
     }
 }
 
@@ -290,8 +346,21 @@ async fn a_support_lead_gives_and_ends_a_ticket_grant() {
 async fn a_page_shows_nobody_more_than_the_api_does() {
     let desk = Desk::new(Database::Sqlite).await;
     // Carol reads nothing of others; ben reads, and writes nothing.
-    let reads = ["/people", "/people/anna", "/groups", "/groups/raxx-support-team", "/roles", "/roles/console-user", "/grants", "/timeline",
-        "/matrix", "/try?method=GET&path=/audit&as=anna", "/search?q=a", "/customers/7/tickets", "/grants/new"];
+    let reads = [
+        "/people",
+        "/people/anna",
+        "/groups",
+        "/groups/raxx-support-team",
+        "/roles",
+        "/roles/console-user",
+        "/grants",
+        "/timeline",
+        "/matrix",
+        "/try?method=GET&path=/audit&as=anna",
+        "/search?q=a",
+        "/customers/7/tickets",
+        "/grants/new",
+    ];
     for path in reads {
         let refused = desk.get("carol", path).await;
         assert_eq!(refused.status, 403, "{path}: {}", text(&refused));
@@ -309,19 +378,24 @@ async fn a_page_shows_nobody_more_than_the_api_does() {
     let bens = token(&desk.page("ben", "/requests/new").await);
     let form = |token: &str| Form {
         action: "/console/rbac/change".to_owned(),
-        fields: [("what", "grant"), ("user", "ben"), ("group", PLATFORM), ("reason", "me"), ("csrf_token", token)]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        fields: [
+            ("what", "grant"),
+            ("user", "ben"),
+            ("group", PLATFORM),
+            ("reason", "me"),
+            ("csrf_token", token),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
     };
     let refused = desk.submit("ben", &form(&bens)).await;
     assert_eq!(refused.status, 403, "{}", text(&refused));
     // Another site's page, or another session's token.
-    for (admin, form, site) in [
-        ("anna", form(""), None),
-        ("anna", form(&bens), None),
-        ("anna", form(&bens), Some("cross-site")),
-    ] {
-        let mut ask = desk.ask(admin, "POST", &form.action).header("content-type", "application/x-www-form-urlencoded");
+    for (admin, form, site) in
+        [("anna", form(""), None), ("anna", form(&bens), None), ("anna", form(&bens), Some("cross-site"))]
+    {
+        let mut ask =
+            desk.ask(admin, "POST", &form.action).header("content-type", "application/x-www-form-urlencoded");
         if let Some(site) = site {
             ask = ask.header("sec-fetch-site", site);
         }
@@ -342,7 +416,8 @@ async fn a_name_is_text() {
     desk.world.admin(hostile, &[SUPPORT], &[]).await;
     let long = "x".repeat(5_000);
     desk.world.admin(&long, &[SUPPORT], &[]).await;
-    for path in ["", "/people", "/groups/raxx-support-team", "/grants", "/matrix", "/search?q=x", "/timeline"] {
+    for path in ["", "/people", "/groups/raxx-support-team", "/grants", "/matrix", "/search?q=x", "/timeline"]
+    {
         let page = desk.page("anna", path).await;
         assert!(!page.contains("<img"), "{path}: {page}");
     }
@@ -350,7 +425,15 @@ async fn a_name_is_text() {
     desk.world.admin(hostile, &[SUPPORT], &[]).await;
     let page = desk.page("anna", &format!("/people/{}", encoded(hostile))).await;
     assert!(page.contains("&#60;img src=x onerror") && !page.contains("<img"), "{page}");
-    for path in ["/people/%2e%2e", "/groups/%0d%0aX:%20y", "/grants/%00/end", "/requests/x", "/customers/x/tickets", "/customers/99999999999999999999/tickets", "/try?method=G%20T&path=/x"] {
+    for path in [
+        "/people/%2e%2e",
+        "/groups/%0d%0aX:%20y",
+        "/grants/%00/end",
+        "/requests/x",
+        "/customers/x/tickets",
+        "/customers/99999999999999999999/tickets",
+        "/try?method=G%20T&path=/x",
+    ] {
         // Some of these the firewall refuses.
         let answer = desk.gate.send(&desk.ask("anna", "GET", &format!("/console/rbac{path}"))).await;
         assert!((400..500).contains(&answer.status) || answer.status == 200, "{path}: {}", answer.status);
@@ -365,7 +448,11 @@ async fn the_matrix_says_what_the_gate_answers() {
         let page = desk.page("anna", &format!("/matrix?who={kind}")).await;
         for path in ["/audit", "/secrets", "/later"] {
             let label = format!("{kind}, GET {path}: ");
-            let cell = page.split(&label).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_else(|| panic!("{label} {page}"));
+            let cell = page
+                .split(&label)
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .unwrap_or_else(|| panic!("{label} {page}"));
             let answer = desk.status(who, path).await;
             assert_eq!(cell.ends_with("now allowed"), answer == 200, "{who} {path}: {cell} {answer}");
         }
