@@ -18,6 +18,7 @@ mod matrix;
 mod people;
 mod requests;
 mod shell;
+mod template;
 mod tickets;
 mod views;
 mod words;

@@ -6,7 +6,7 @@ use policy::span;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::shell::render;
+use super::template::render;
 use super::views::{Grant, Preview};
 use super::words::{exact, name, part, place, relative};
 use super::{Outcome, PREFIX, Shown, effect};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use serde_json::Value;
 
-use super::shell::render;
+use super::template::render;
 use super::views::{Apart, Effect};
 use super::words::{counted, name};
 

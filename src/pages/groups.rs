@@ -3,7 +3,7 @@
 use askama::Template;
 use chrono::{DateTime, Utc};
 
-use super::shell::render;
+use super::template::render;
 use super::views::{Group, GroupRow, Groups, Role, Roles};
 use super::words::{counted, exact, name, origin, part, place, relative};
 use super::{Outcome, PREFIX, Shown};

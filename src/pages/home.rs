@@ -4,7 +4,7 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 
 use super::requests::waiting;
-use super::shell::render;
+use super::template::render;
 use super::views::{Asked, Grant, Grants, Held, Me, Requests};
 use super::words::{counted, exact, name, origin, place, relative};
 use super::{Outcome, PREFIX, Shown, effect};

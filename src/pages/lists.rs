@@ -3,7 +3,7 @@
 use askama::Template;
 use chrono::{DateTime, Utc};
 
-use super::shell::render;
+use super::template::render;
 use super::views::{AdminRow, Admins, Event, Events, Grant, Grants, Groups, Roles};
 use super::words::{exact, exact_or, name, origin, part, place, relative};
 use super::{Outcome, PREFIX, Shown};

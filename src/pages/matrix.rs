@@ -15,7 +15,7 @@ use workbench::explanation::text::text as explained;
 use workbench::impact::{Population, ProfileKind};
 use workbench::report::style::Style;
 
-use super::shell::render;
+use super::template::render;
 use super::words::{counted, exact, name, part};
 use super::{Outcome, PREFIX, Shown};
 use crate::facts::explanation::{ExplainError, Explainer, Whom};

@@ -6,7 +6,7 @@ use grants::State;
 use policy::rbac::census::CallerKind;
 
 use super::matrix::{Reach, reach};
-use super::shell::render;
+use super::template::render;
 use super::views::{Admin, Event, Events, Grant, Grants, Me};
 use super::words::{counted, exact, exact_or, name, origin, part, place, relative};
 use super::{Outcome, PREFIX, Shown};

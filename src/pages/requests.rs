@@ -6,7 +6,7 @@ use policy::mapping::Mapping;
 use policy::mapping::approval::ApprovalRule;
 use serde_json::json;
 
-use super::shell::render;
+use super::template::render;
 use super::views::{Asked, Requests};
 use super::words::{exact, exact_or, minutes, name, part, place, relative, short};
 use super::{Outcome, PREFIX, Shown, effect};

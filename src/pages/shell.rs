@@ -3,6 +3,7 @@
 use askama::Template;
 use sha2::{Digest as _, Sha256};
 
+use super::template::render;
 use super::{PREFIX, SCRIPT, STYLE, requests};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::reply::Problem;
@@ -38,6 +39,7 @@ struct ProblemPage<'p> {
     could: Vec<&'p str>,
     rule: Option<&'p str>,
     missing: Vec<&'p str>,
+    is_denied: bool,
 }
 
 /// Entries of the navigation under one question.
@@ -97,7 +99,14 @@ pub(super) fn problem(problem: &Problem) -> String {
         _ => "This cannot be done",
     };
     let rule = problem.member("rule").and_then(|rule| rule.as_str());
-    render(&ProblemPage { title, detail: sentence(problem.said().1), could: texts("could"), rule, missing })
+    render(&ProblemPage {
+        title,
+        detail: sentence(problem.said().1),
+        could: texts("could"),
+        rule,
+        missing,
+        is_denied: problem.status == 403,
+    })
 }
 
 /// With a capital letter and a full stop.
@@ -106,12 +115,6 @@ pub(super) fn sentence(text: &str) -> String {
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{first}{}{stop}", letters.as_str())
-}
-
-/// A template as text.
-pub(super) fn render(template: &impl Template) -> String {
-    // Rendering strings into a string fails only without memory.
-    template.render().unwrap_or_default()
 }
 
 fn address(text: &str, kind: &str) -> String {

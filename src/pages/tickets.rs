@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use policy::mapping::{RowKind, V2Gate};
 use policy::rbac::Requirement;
 
-use super::shell::render;
+use super::template::render;
 use super::views::{Grant, Grants};
 use super::words::{exact_or, name, place};
 use super::{Outcome, PREFIX, Shown};

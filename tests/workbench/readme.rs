@@ -81,7 +81,7 @@ fn a_new_user_cuts_one_cluster_over_and_back() {
     // In this order: what each step is there to show.
     let mut rest = printed.as_str();
     for expected in [
-        "sound, 115 rows",
+        "sound, 116 rows",
         "Clusters\n  S3  legacy -> v2\n",
         "answer     allowed (by the legacy gate)",
         "\n200\n",

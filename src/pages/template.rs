@@ -1,0 +1,9 @@
+//! Templates as text.
+
+use askama::Template;
+
+/// A template as text.
+pub(super) fn render(template: &impl Template) -> String {
+    // Rendering strings into a string fails only without memory.
+    template.render().unwrap_or_default()
+}
