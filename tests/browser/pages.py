@@ -267,6 +267,54 @@ canary_minutes = 0
         self.evaluate("[...document.querySelectorAll('nav a')].pop().click()")
         browser.BreakGlass.wait(self, "the log-out", lambda: "You are not logged in" in self.words())
 
+    def log_in(self, origin: str, who: str) -> None:
+        self.goes(f"{origin}/auth/home")
+        body = f"new URLSearchParams({{ as: {json.dumps(who)} }})"
+        self.evaluate(f"fetch('/auth/login', {{ method: 'POST', body: {body} }}).then((one) => one.status)")
+
+    def test_the_pages_for_people(self) -> None:
+        port, admin = browser.free_port(), browser.free_port()
+        origin = f"http://127.0.0.1:{port}"
+        self.run_gate(["demo", "--port", str(port), "--admin-port", str(admin)], dict(os.environ))
+        self.until(f"{origin}/auth/login")
+        pages = f"{origin}/console/rbac"
+        # Somebody asks for access, by the form.
+        self.log_in(origin, "in-raxx-support-team")
+        self.assertEqual(self.goes(f"{pages}/requests/new"), 200)
+        self.look("ask")
+        self.evaluate("document.querySelector('[name=group]').value = 'raxx-devops-team'")
+        self.evaluate("document.querySelector('[name=reason]').value = 'a flag is wrong'")
+        self.evaluate("document.querySelector('main form button').click()")
+        browser.BreakGlass.wait(self, "the request", lambda: "pending" in self.words() and "asks for" in self.words())
+        request = str(self.evaluate("location.pathname"))
+        self.look("request-own")
+        self.assertEqual(self.goes(f"{pages}/me"), 200)
+        self.look("me")
+        # Somebody else finds it on the first page, and approves what is shown.
+        self.log_in(origin, "in-raxx-platform-admins")
+        places = {
+            "home": "", "people": "/people", "person": "/people/in-raxx-support-team", "groups": "/groups",
+            "group": "/groups/raxx-support-team", "roles": "/roles", "role": "/roles/console-manager", "grants": "/grants",
+            "grant-form": "/grants/new", "timeline": "/timeline", "requests": "/requests", "tickets": "/customers/7/tickets",
+            "matrix": "/matrix?cluster=S6", "try": "/try?method=GET&path=/console/flags&as=in-raxx-support-team",
+            "search": "/search?q=a",
+        }
+        for name, place in places.items():
+            self.assertEqual(self.goes(pages + place), 200, place)
+            self.look(name)
+        self.goes(pages)
+        self.assertIn("1 request waits for your decision", self.words())
+        self.assertEqual(self.goes(origin + request), 200)
+        self.look("request")
+        self.evaluate("document.querySelector('[value=approve]').click()")
+        browser.BreakGlass.wait(self, "the approval", lambda: "approved" in self.words())
+        self.look("request-approved")
+        # Who may not read is told who could let them.
+        self.log_in(origin, "in-antlers-user")
+        self.assertEqual(self.goes(f"{pages}/people"), 403)
+        self.assertIn("Who could", self.words())
+        self.look("people-403")
+
 
 if __name__ == "__main__":
     if browser.CHROMIUM is None:
