@@ -393,7 +393,8 @@ fn until(text: Option<&str>, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>
     let Some(text) = text else { return Ok(None) };
     let whole = |time: DateTime<Utc>| DateTime::from_timestamp(time.timestamp(), 0).unwrap_or(time);
     if let Some(span) = span::parse(text) {
-        return Ok(Some(whole(now + span)));
+        let far = || Problem::new(422, "`until` is too far away");
+        return now.checked_add_signed(span).map(|end| Some(whole(end))).ok_or_else(far);
     }
     let time = DateTime::parse_from_rfc3339(text).map(|time| whole(time.to_utc()));
     let date = || {

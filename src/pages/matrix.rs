@@ -206,8 +206,8 @@ pub(super) async fn matrix(local: &Local<'_>, query: Option<&str>) -> Outcome {
     let filters = [("cluster", &cluster), ("route", &route), ("who", &who)];
     let kept: String = filters.iter().map(|(name, value)| format!("{name}={}&", part(value))).collect();
     let only_text = if only { "only=differences&" } else { "" };
-    let next =
-        (from + ROWS < total).then(|| format!("{PREFIX}/matrix?{kept}{only_text}from={}", from + ROWS));
+    let next = (from.saturating_add(ROWS) < total)
+        .then(|| format!("{PREFIX}/matrix?{kept}{only_text}from={}", from.saturating_add(ROWS)));
     let mut heads: Vec<Column> = callers.into_iter().map(|(column, _)| column).collect();
     heads.push(Column { head: vec!["not logged in".to_owned()], others: 0, one: None, kind: "nobody" });
     let people = state.registry.people.iter().filter(|one| one.kind == CallerKind::Admin).count();
