@@ -276,7 +276,10 @@ impl Change {
                 let title = format!("Members of {} {verb} {}", name(by), name(of));
                 let mut change = edit(title, method, target, subject, place(kind, of));
                 if adds {
-                    change.body["with_approval"] = (form.get("with_approval") == Some("true")).into();
+                    let with_approval = form.get("with_approval") != Some("false");
+                    change.body["with_approval"] = with_approval.into();
+                    let how = if with_approval { "with an approval" } else { "alone" };
+                    change.facts.push(("Gives", how.to_owned()));
                 }
                 change
             }
@@ -353,11 +356,15 @@ impl Change {
     /// The end of a grant: of one's own by the address for that, which takes no authority.
     async fn end(local: &Local<'_>, id: &str, reason: Option<&str>) -> Result<Change, Problem> {
         let found: Result<Grant, Problem> = local.get(&format!("/api/rbac/grants/{}", part(id))).await;
-        let own = matches!(&found, Ok(grant) if grant.user == local.id()) || found.is_err();
         let is_membership = id.starts_with("direct.");
+        // Who may not read grants may still end their own that has an end.
+        let found = match found {
+            Err(problem) if problem.status != 403 || is_membership => return Err(problem),
+            found => found,
+        };
+        let own = matches!(&found, Ok(grant) if grant.user == local.id()) || found.is_err();
         let (what, user) = match &found {
             Ok(grant) => (grant.what().to_owned(), grant.user.clone()),
-            // Who may not read grants may still end their own.
             Err(_) => ("your grant".to_owned(), local.id().to_owned()),
         };
         let target = match own && !is_membership {

@@ -68,8 +68,9 @@ pub(super) fn table(impact: &Value) -> String {
             }
         }
     }
-    let rest = match (effects.is_empty() && apart.is_empty(), effects.iter().any(|one| one.change == "loss"))
-    {
+    let changes = effects.iter().map(|one| &one.change).chain(apart.iter().map(|one| &one.change));
+    let has_losses = changes.into_iter().any(|change| change == "loss");
+    let rest = match (effects.is_empty() && apart.is_empty(), has_losses) {
         (true, _) => "No route opens or closes for anybody.",
         (false, true) => "Nothing changes for anybody else.",
         (false, false) => "Nothing is lost, and nothing changes for anybody else.",

@@ -148,7 +148,9 @@ pub(super) async fn search(local: &Local<'_>, query: Option<&str>) -> Outcome {
     let roles = local.get::<Roles>("/api/rbac/roles").await?.roles;
     let roles = roles.into_iter().map(|role| role.name).filter(|name| fits(name));
     hits.push(("Roles", roles.map(|name| (name.clone(), place("roles", &name))).collect()));
-    let routes = local.mapping().rows().iter().map(|row| row.route.to_string()).filter(|route| fits(route));
+    let routes = local.mapping().rows().iter().map(|row| row.route.to_string());
+    let may_see = local.may("GET", "/api/rbac/who");
+    let routes = routes.filter(|route| may_see && fits(route));
     let routes = routes.map(|route| (route.clone(), format!("{PREFIX}/matrix?route={}", part(&route))));
     hits.push(("Routes", routes.collect()));
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {

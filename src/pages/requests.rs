@@ -4,6 +4,7 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use policy::mapping::Mapping;
 use policy::mapping::approval::ApprovalRule;
+use policy::text::folded;
 use serde_json::json;
 
 use super::template::render;
@@ -139,7 +140,7 @@ pub(super) async fn decide(local: &Local<'_>, page: &OwnRequest<'_>, id: &str) -
             (target("approve"), json!({ "impact_sha256": form.get("impact_sha256").unwrap_or_default() }))
         }
         Some("deny") => {
-            let comment = form.get("comment").map(str::trim).filter(|comment| !comment.is_empty());
+            let comment = form.get("comment").map(folded).filter(|comment| !comment.is_empty());
             let Some(comment) = comment else {
                 let strip = "Say why you decline: the person who asked reads it. Nothing was decided.";
                 return one(local, page, id, Some((strip, 422))).await;

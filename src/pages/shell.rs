@@ -40,6 +40,8 @@ struct ProblemPage<'p> {
     rule: Option<&'p str>,
     missing: Vec<&'p str>,
     is_denied: bool,
+    /// Whether something may have been made all the same.
+    is_unsure: bool,
 }
 
 /// Entries of the navigation under one question.
@@ -106,6 +108,7 @@ pub(super) fn problem(problem: &Problem) -> String {
         rule,
         missing,
         is_denied: problem.status == 403,
+        is_unsure: problem.status >= 500,
     })
 }
 

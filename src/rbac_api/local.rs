@@ -44,6 +44,9 @@ impl RbacApi {
     /// The caller is not known any more, or what it holds cannot be read.
     pub(crate) async fn local<'a>(&'a self, asked: &'a OwnRequest<'a>) -> Result<Local<'a>, Problem> {
         let caller = self.caller(asked).await?;
+        // The use of a break-glass session is recorded where a row is decided, which is not here: a page counts none.
+        let access = caller.access.without_break_glass().map_or_else(|| caller.access.clone(), Arc::new);
+        let caller = Caller { access, ..caller };
         Ok(Local { api: self, asked, caller, mapping: self.parts.mappings.running() })
     }
 }

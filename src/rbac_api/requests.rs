@@ -376,6 +376,9 @@ fn about(mut impact: Value, admin: &str) -> Value {
         }
         effects.retain(|effect| effect["who"].as_array().is_some_and(|who| !who.is_empty()));
     }
+    if let Some(apart) = impact["apart"].as_array_mut() {
+        apart.retain(|one| one["admin"] == admin);
+    }
     for profile in impact["profiles"].as_array_mut().into_iter().flatten() {
         if let Some(members) = profile["members"].as_array_mut() {
             members.retain(|member| member == admin);

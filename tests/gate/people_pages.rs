@@ -284,6 +284,9 @@ async fn a_grant_is_reviewed_confirmed_and_ended() {
         assert!(!desk.is_member("carol", SUPPORT).await);
         let timeline = desk.page("anna", "/timeline?user=carol").await;
         assert!(timeline.contains("granted") && timeline.contains("revoked"), "{timeline}");
+        let form = Form::of(&desk.page("anna", "/grants/new?user=carol").await, "/console/rbac/change");
+        let form = form.with("group", SUPPORT).with("reason", "an age").with("until", "106751991167d");
+        assert_eq!(desk.submit("anna", &form).await.status, 422);
         // With an end: it is shown, and what was shown is what is made.
         let form = Form::of(&desk.page("anna", "/grants/new?user=carol").await, "/console/rbac/change");
         let form = form.with("group", SUPPORT).with("reason", "a night").with("until", "8h");
@@ -406,6 +409,27 @@ async fn a_page_shows_nobody_more_than_the_api_does() {
     let stranger = desk.gate.send(&Ask::get("/console/rbac").header("accept", "text/html")).await;
     assert_eq!(stranger.status, 302);
     assert_eq!(desk.get("anna", "/nothing").await.status, 404);
+}
+
+/// Each use of a break-glass session is recorded where its row is decided, so a page, which is a client of the API, counts none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_counts_no_break_glass_session() {
+    let desk = Desk::new(Database::Sqlite).await;
+    desk.world
+        .execute(
+            "INSERT INTO rbac_group_roles (group_id, role_id) SELECT g.id, r.id FROM rbac_groups g, rbac_roles r
+              WHERE g.name = 'break-glass' AND r.name = 'console-audit-user';
+             INSERT INTO rbac_user_groups (user_id, group_id) SELECT 'carol', id FROM rbac_groups WHERE name = 'break-glass';
+             INSERT INTO rbac_break_glass_sessions (id, user_id, justification, granted_by, granted_at_utc, expires_at_utc)
+             VALUES ('s', 'carol', 'fire', 'carol', strftime('%Y-%m-%dT%H:%M:%f', 'now', '-1 minute') || '+00:00',
+                     strftime('%Y-%m-%dT%H:%M:%f', 'now', '+1 hour') || '+00:00')",
+        )
+        .await;
+    let answer = desk.gate.send(&desk.ask("carol", "GET", "/api/rbac/admins")).await;
+    assert_eq!(answer.status, 200, "{}", text(&answer));
+    let rows = desk.world.store.by_request(answer.request_id()).await.expect("the audit");
+    assert!(rows.iter().any(|row| row.event_type == "break_glass_used"), "{rows:#?}");
+    assert_eq!(desk.get("carol", "/people").await.status, 403);
 }
 
 /// Names that a page must not become.
