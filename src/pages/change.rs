@@ -4,7 +4,6 @@ use askama::Template;
 use chrono::{DateTime, SecondsFormat, Utc};
 use policy::span;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::template::render;
 use super::views::{Grant, Preview};
@@ -52,6 +51,7 @@ struct Review<'p> {
     facts: Vec<(&'static str, String)>,
     effect: String,
     needs_approval: Vec<String>,
+    becomes_request: bool,
     already: Vec<String>,
     strip: Option<&'static str>,
     fields: Vec<(&'static str, String)>,
@@ -107,21 +107,12 @@ pub(super) async fn confirm(local: &Local<'_>) -> Outcome {
     let sent = local.form(&names)?;
     let form = Form::of(&sent);
     let change = Change::of(local, &form).await?;
-    let (preview, etag) = looked_at(local, &change).await?;
-    let text = |name: &str| sent.get(name).unwrap_or_default();
-    let is_same = digest(&preview) == text("seen") && etag.as_deref().unwrap_or_default() == text("etag");
+    let text = |name: &str| sent.get(name).filter(|text| !text.is_empty());
     let strip = "This changed while you were reading. Nothing was changed. Look at it again.";
-    if !is_same {
-        return reviewed(local, &form, Some(strip)).await;
-    }
+    let target = with(&change.target, "expect", text("seen").unwrap_or("nothing"));
     let body = Some(&change.body).filter(|body| !body.is_null());
-    let call = Call {
-        method: change.method,
-        target: &change.target,
-        body,
-        if_match: etag.as_deref(),
-        key: Some(text("key")).filter(|key| !key.is_empty()),
-    };
+    let (if_match, key) = (text("etag"), text("key"));
+    let call = Call { method: change.method, target: &target, body, if_match, key };
     match local.send(call).await {
         // It waits for another person.
         Ok(reply) if reply.status == 202 => {
@@ -142,7 +133,8 @@ async fn reviewed(local: &Local<'_>, form: &Form, strip: Option<&'static str>) -
         verb: change.verb,
         is_destructive: change.is_destructive,
         effect: effect::table(&preview.impact),
-        seen: digest(&preview),
+        seen: preview.preview_sha256,
+        becomes_request: preview.becomes_request,
         needs_approval: preview.needs_approval,
         already: preview.already,
         strip,
@@ -166,8 +158,7 @@ async fn looked_at(local: &Local<'_>, change: &Change) -> Result<(Preview, Optio
         }
         None => None,
     };
-    let sign = if change.target.contains('?') { '&' } else { '?' };
-    let target = format!("{}{sign}dry_run=true", change.target);
+    let target = with(&change.target, "dry_run", "true");
     let body = Some(&change.body).filter(|body| !body.is_null());
     let call = Call { method: change.method, target: &target, body, if_match: etag.as_deref(), key: None };
     let answer = local.send(call).await?.body.unwrap_or_default();
@@ -175,12 +166,10 @@ async fn looked_at(local: &Local<'_>, change: &Change) -> Result<(Preview, Optio
     Ok((preview, etag))
 }
 
-/// The digest of what a page shows of a change. Ids and the present time are no part of it.
-fn digest(preview: &Preview) -> String {
-    let Preview { already, audit, needs_approval, impact } = preview;
-    let shown =
-        json!([already, audit, needs_approval, impact["effects"], impact["apart"], impact["warnings"]]);
-    policy::hex::lower(Sha256::digest(shown.to_string()))
+/// A target with a parameter more.
+fn with(target: &str, name: &str, value: &str) -> String {
+    let sign = if target.contains('?') { '&' } else { '?' };
+    format!("{target}{sign}{name}={}", part(value))
 }
 
 /// The fields of a form that are not empty.

@@ -259,8 +259,12 @@ pub(super) struct RuleOf {
 #[derive(Debug, Deserialize)]
 pub(super) struct Preview {
     pub(super) already: Vec<String>,
-    pub(super) audit: Vec<Value>,
+    /// The rights that another person has to give.
     pub(super) needs_approval: Vec<String>,
+    /// Whether it becomes a request that others approve.
+    pub(super) becomes_request: bool,
+    /// The digest of all of this.
+    pub(super) preview_sha256: String,
     pub(super) impact: Value,
 }
 

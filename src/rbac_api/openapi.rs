@@ -24,6 +24,8 @@ const EDIT: &[u16] = &[400, 401, 403, 404, 409, 412, 415, 422, 428, 503];
 const CHANGE: &[u16] = &[400, 401, 403, 404, 409, 412, 415, 422, 503];
 const ASK: &[u16] = &[400, 401, 403, 404, 409, 412, 415, 422, 429, 503];
 const DRY_RUN: (&str, &str) = ("dry_run", "`true`: answer what would change, and change nothing");
+const EXPECT: (&str, &str) =
+    ("expect", "`preview_sha256` of a dry run: 412 where the change does something else now");
 const REASON: (&str, &str) = ("reason", "Why, for the audit");
 
 fn described(endpoint: Endpoint) -> Described {
@@ -36,7 +38,7 @@ fn described(endpoint: Endpoint) -> Described {
     };
     let edit = |summary, success: &'static [(u16, Option<&'static str>)]| Described {
         summary,
-        query: &[DRY_RUN, REASON],
+        query: &[DRY_RUN, EXPECT, REASON],
         body: Some("Edit"),
         success,
         refusals: EDIT,
@@ -131,21 +133,21 @@ fn described(endpoint: Endpoint) -> Described {
         ),
         Endpoint::PostGrant => Described {
             summary: "Grant an admin the roles of a group",
-            query: &[DRY_RUN],
+            query: &[DRY_RUN, EXPECT],
             body: Some("NewGrant"),
             success: &[(201, Some("Grant")), (200, Some("GrantOrPreview"))],
             refusals: CHANGE,
         },
         Endpoint::PostTicketGrant => Described {
             summary: "Grant an admin a role for one ticket and one customer, while the ticket is open",
-            query: &[DRY_RUN],
+            query: &[DRY_RUN, EXPECT],
             body: Some("NewTicketGrant"),
             success: &[(201, Some("Grant")), (200, Some("Preview"))],
             refusals: CHANGE,
         },
         Endpoint::DeleteOwnGrant => Described {
             summary: "End a grant of one's own that has an end, a ticket or a session; no permission is needed",
-            query: &[DRY_RUN, REASON],
+            query: &[DRY_RUN, EXPECT, REASON],
             body: None,
             success: &[(204, None), (200, Some("Preview"))],
             refusals: CHANGE,
@@ -153,7 +155,7 @@ fn described(endpoint: Endpoint) -> Described {
         Endpoint::Grant => read("One grant", &[], &[(200, Some("Grant"))]),
         Endpoint::DeleteGrant => Described {
             summary: "End a grant; when this is answered, no gate acts on it any more",
-            query: &[DRY_RUN, REASON],
+            query: &[DRY_RUN, EXPECT, REASON],
             body: None,
             success: &[(204, None), (200, Some("Preview"))],
             refusals: CHANGE,
@@ -502,7 +504,7 @@ fn schemas() -> Value {
         ]),
         "Preview": object(&[
             ("dry_run", switch()), ("changes", list(json!({ "type": "object" }))), ("already", texts()),
-            ("audit", list(reference("AuditRow"))), ("needs_approval", texts()), ("mapping_sha256", text()), ("impact", json!({ "type": "object" })),
+            ("audit", list(reference("AuditRow"))), ("needs_approval", texts()), ("becomes_request", json!({ "type": "boolean" })), ("preview_sha256", text()), ("mapping_sha256", text()), ("impact", json!({ "type": "object" })),
         ]),
         "NewGrant": object(&[("user", text()), ("group", text()), ("reason", text()), ("until?", time())]),
         "NewTicketGrant": object(&[

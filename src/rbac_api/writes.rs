@@ -1,9 +1,10 @@
 //! What the API changes. Every change is worked out, judged and made as of one epoch, by [`grants`].
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use grants::authority::{Refusal, Sentence, Verdict};
+use grants::authority::{Powers, Refusal, Sentence, Verdict};
 use grants::record::customers_events;
 use grants::requests::{self, Keyed};
 use grants::{AdminTable, By, PeopleError, Plan, State, Terms};
@@ -150,13 +151,26 @@ enum Kind {
     Edit,
 }
 
+/// How a change is made: only looked at, only where it does what was shown, and once.
+#[derive(Clone, Copy)]
+struct How<'k> {
+    is_dry: bool,
+    /// The `preview_sha256` that the caller was shown.
+    expected: Option<&'k str>,
+    keyed: Option<Keyed<'k>>,
+}
+
 /// What was done.
 struct Done {
+    mapping: Arc<Mapping>,
+    powers: Powers,
     state: State,
     plan: Plan,
     /// Whether another person has to approve it.
     verdict: Verdict,
     is_dry: bool,
+    /// Whether it becomes a request that others approve.
+    becomes_request: bool,
     /// The request that waits for approval, where nothing was changed for that.
     asked: Option<AccessRequest>,
 }
@@ -170,7 +184,8 @@ impl RbacApi {
         endpoint: Endpoint,
         values: &[&str],
     ) -> Outcome {
-        let query = Query::parse(asked.request.target().query(), &["dry_run", "reason"])?;
+        let query = Query::parse(asked.request.target().query(), &["dry_run", "reason", "expect"])?;
+        let expected = query.get("expect");
         let is_dry = query.switch("dry_run")? == Some(true);
         let wanted = match (endpoint, values) {
             (Endpoint::DeleteGrant, [id]) => self.revocation(id, asked, query.get("reason"), None).await?,
@@ -186,10 +201,12 @@ impl RbacApi {
         };
         is_conditional(&wanted, asked)?;
         if is_dry {
-            return self.carry_out(asked, caller, &wanted, (is_dry, None)).await;
+            return self.carry_out(asked, caller, &wanted, How { is_dry, expected, keyed: None }).await;
         }
-        self.once(asked, caller, async |keyed| self.carry_out(asked, caller, &wanted, (false, keyed)).await)
-            .await
+        self.once(asked, caller, async |keyed| {
+            self.carry_out(asked, caller, &wanted, How { is_dry, expected, keyed }).await
+        })
+        .await
     }
 
     /// Does the work of a request, once where it has an Idempotency-Key. The work keeps its answer under the key in the
@@ -277,14 +294,14 @@ impl RbacApi {
         asked: &OwnRequest<'_>,
         caller: &Caller,
         wanted: &Wanted,
-        (is_dry, keyed): (bool, Option<Keyed<'_>>),
+        how: How<'_>,
     ) -> Outcome {
         if let Kind::Ticket(grant) = &wanted.kind {
             self.is_open(&grant.ticket).await?;
         }
-        let done = self.make(asked, caller, wanted, (is_dry, keyed)).await?;
-        if is_dry {
-            return self.preview(done).await;
+        let done = self.make(asked, caller, wanted, how).await?;
+        if how.is_dry {
+            return Ok(Reply::ok(looked_at(done).await?.1));
         }
         if let Some(request) = &done.asked {
             return Ok(waits(request, self.parts.clock.now()));
@@ -303,7 +320,7 @@ impl RbacApi {
         asked: &OwnRequest<'_>,
         caller: &Caller,
         wanted: &Wanted,
-        (is_dry, keyed): (bool, Option<Keyed<'_>>),
+        How { is_dry, expected, keyed }: How<'_>,
     ) -> Result<Done, Problem> {
         let store = &self.parts.store;
         let admins = if store.has_own_admins().await? { AdminTable::Gate } else { AdminTable::Console };
@@ -339,9 +356,21 @@ impl RbacApi {
                 Verdict::Approve(_) => true,
             };
             let waits = waits && !plan.changes.is_empty();
-            let mut done = Done { state, plan, verdict, is_dry, asked: None };
+            let (powers, mapping) = (self.powers(&mapping, &state), mapping.clone());
+            let becomes_request = waits && rule.is_some();
+            let mut done =
+                Done { mapping, powers, state, plan, verdict, is_dry, becomes_request, asked: None };
             if is_dry {
                 return Ok(done);
+            }
+            if let Some(expected) = expected {
+                let (same, shown) = looked_at(done).await?;
+                done = same;
+                let current = &shown["preview_sha256"];
+                if *current != expected {
+                    let detail = "the change does not do any more what was shown; look at it again";
+                    return Err(Problem::new(412, detail).with("preview_sha256", current.clone()));
+                }
             }
             if waits {
                 if rule.is_none() {
@@ -409,13 +438,6 @@ impl RbacApi {
         let by = By { name: caller.id(), reason: None, way: Way::Api, now };
         let id = asked.id.to_string();
         customers_events(&self.parts.notary, plan, by, caller.kind().into(), Some(&id))
-    }
-
-    /// What a change would do, exactly: the rows of the audit, and who gains and loses which routes by it.
-    async fn preview(&self, done: Done) -> Outcome {
-        let mapping = self.parts.mappings.running();
-        let judged = tokio::task::spawn_blocking(move || judged(&mapping, &done)).await;
-        judged.map(Reply::ok).map_err(|error| Problem::unavailable(&error))
     }
 
     /// Refuses to end what never was; what has ended already may be ended again.
@@ -807,11 +829,22 @@ fn audit(rows: &[GrantRow]) -> Vec<Value> {
     rows.iter().map(row).collect()
 }
 
-fn judged(mapping: &Mapping, done: &Done) -> Value {
-    let Done { state, plan, verdict, is_dry, .. } = done;
-    let impact = grants::impact_in_json(mapping, state, plan);
-    json!({
+/// What a change would do, exactly: the rows of the audit, and who gains and loses which routes and rights by it.
+async fn looked_at(done: Done) -> Result<(Done, Value), Problem> {
+    let looked_at = tokio::task::spawn_blocking(move || {
+        let shown = preview(&done);
+        (done, shown)
+    });
+    looked_at.await.map_err(|error| Problem::unavailable(&error))
+}
+
+fn preview(done: &Done) -> Value {
+    let Done { mapping, powers, state, plan, verdict, is_dry, becomes_request, .. } = done;
+    let mut impact = grants::impact_in_json(mapping, state, plan);
+    impact["gains"] = requests::gains_in_json(&plan.weighed(state, powers), None);
+    let mut shown = json!({
         "dry_run": is_dry,
+        "becomes_request": becomes_request,
         "changes": plan.changes,
         "already": plan.already,
         "audit": audit(&plan.rows),
@@ -821,7 +854,12 @@ fn judged(mapping: &Mapping, done: &Done) -> Value {
         },
         "mapping_sha256": mapping.sha256().as_str(),
         "impact": impact,
-    })
+    });
+    // Without the ids that it would get.
+    let of_change = ["becomes_request", "already", "audit", "needs_approval"].map(|name| &shown[name]);
+    let of_impact = requests::confirmed(&shown["impact"]);
+    shown["preview_sha256"] = digest(json!([of_change, of_impact]).to_string().as_bytes()).into();
+    shown
 }
 
 /// The request's `Idempotency-Key`, with whom and what it is of.

@@ -262,6 +262,19 @@ async fn a_grant_is_reviewed_confirmed_and_ended() {
         let other = desk.submit("anna", &confirm.clone().with("group", PLATFORM)).await;
         assert!([403, 412].contains(&other.status), "{}", text(&other));
         assert!(!desk.is_member("carol", PLATFORM).await);
+        // A right that no row asks for opens nothing, and is no part of what was read.
+        desk.world
+            .execute(
+                "INSERT INTO rbac_permissions (id, name) VALUES ('new', 'console:new');
+                 INSERT INTO rbac_role_permissions (role_id, permission_id)
+                 SELECT id, 'new' FROM rbac_roles WHERE name = 'console-user'",
+            )
+            .await;
+        let stale = desk.submit("anna", &confirm).await;
+        assert_eq!(stale.status, 412, "{}", text(&stale));
+        assert!(text(&stale).contains("permission console:new"), "{}", text(&stale));
+        assert!(!desk.is_member("carol", SUPPORT).await);
+        let confirm = Form::of(&text(&stale), "/console/rbac/change/confirm");
         let done = desk.submit("anna", &confirm).await;
         assert_eq!(
             (done.status, done.header("location")),
@@ -270,8 +283,10 @@ async fn a_grant_is_reviewed_confirmed_and_ended() {
             text(&done)
         );
         assert!(desk.is_member("carol", SUPPORT).await);
-        // The same form once more is the same answer, not another grant.
-        assert_eq!(desk.submit("anna", &confirm).await.status, 412, "it would change nothing now");
+        // The same form once more, by a double click, is the same answer and not another grant.
+        assert_eq!(desk.submit("anna", &confirm).await.status, 303);
+        let events = desk.world.store.grants_audit(Some("carol"), None, 10).await.expect("rows");
+        assert_eq!(events.len(), 1, "{events:#?}");
         let person = desk.page("anna", "/people/carol").await;
         let id = person
             .split("/console/rbac/grants/")

@@ -432,7 +432,7 @@ pub async fn judge(
     let powers = powers(&state);
     let judged = |state: &State, plan: &Plan| {
         let mut impact = impact_in_json(mapping, state, plan);
-        impact["gains"] = gains_in_json(&plan.weighed(state, &powers), &request);
+        impact["gains"] = gains_in_json(&plan.weighed(state, &powers), Some(&request));
         impact
     };
     let impact = match &request.extends {
@@ -695,16 +695,17 @@ fn grant_of(request: &AccessRequest, now: DateTime<Utc>, id: &str) -> RbacChange
 }
 
 /// Who gains which right by a change, and until when. The end of a requested membership depends on the time of
-/// approval, so it is given in minutes.
-fn gains_in_json(weighed: &Weighed<'_>, request: &AccessRequest) -> Value {
+/// approval, so with its `request` it is given in minutes.
+pub fn gains_in_json(weighed: &Weighed<'_>, request: Option<&AccessRequest>) -> Value {
+    let request = request.filter(|request| request.edit.is_none());
     let asked = weighed.changes.iter().find_map(|change| match change {
-        RbacChange::GrantUntil { grant } if request.edit.is_none() => Some(grant.ends),
+        RbacChange::GrantUntil { grant } => Some((grant.ends, request?.minutes)),
         _ => None,
     });
-    let until = |until: Until| match until {
-        Until::Never => Value::Null,
-        Until::At(end) if Some(end) == asked => json!({ "minutes": request.minutes }),
-        Until::At(end) => json!(end),
+    let until = |until: Until| match (until, asked) {
+        (Until::Never, _) => Value::Null,
+        (Until::At(end), Some((ends, minutes))) if end == ends => json!({ "minutes": minutes }),
+        (Until::At(end), _) => json!(end),
     };
     let gains = authority::gains(weighed).into_iter().map(|(kind, id, gained)| {
         let rights = gained
@@ -715,9 +716,10 @@ fn gains_in_json(weighed: &Weighed<'_>, request: &AccessRequest) -> Value {
     gains.collect()
 }
 
-/// The digest of the approved content: for which people which routes open and close, who gains which right and until
-/// when, and who gets the membership for how long. Changes to people that it does not concern do not affect it.
-fn digest(impact: &Value, request: &AccessRequest) -> String {
+/// The content of an impact that a person confirms: which routes open and close for which people, now and once on V2, what
+/// tickets and sessions open, and who gains which right until when. Changes to people that it does not concern do not
+/// affect it.
+pub fn confirmed(impact: &Value) -> Value {
     let mut changes = impact["changes"].clone();
     let sides = changes.as_array_mut().into_iter().flatten().flat_map(|change| {
         let change = change.as_object_mut();
@@ -728,16 +730,23 @@ fn digest(impact: &Value, request: &AccessRequest) -> String {
                 .map(|(_, who)| who)
         })
     });
-    // The report identifies a profile by its index; the digest identifies it by its members.
+    // The report identifies a profile by its index; here it is identified by its members.
     for one in sides.filter_map(Value::as_array_mut).flatten() {
         let place = one["profile"].as_u64().and_then(|place| usize::try_from(place).ok());
         let profile = &impact["profiles"][place.unwrap_or(usize::MAX)];
         one["profile"] = json!([profile["kind"], profile["members"]]);
     }
-    let mut whole = json!({
-        "changes": changes, "gains": impact["gains"], "warnings": impact["warnings"], "complete": impact["complete"],
-        "admin": request.admin, "group": request.group, "minutes": request.minutes,
-    });
+    json!({
+        "changes": changes, "effects": impact["effects"], "apart": impact["apart"], "gains": impact["gains"],
+        "warnings": impact["warnings"], "complete": impact["complete"],
+    })
+}
+
+/// The digest of the approved content, and of who gets the membership for how long.
+fn digest(impact: &Value, request: &AccessRequest) -> String {
+    let mut whole = confirmed(impact);
+    (whole["admin"], whole["group"]) = (json!(request.admin), json!(request.group));
+    whole["minutes"] = request.minutes.into();
     if let Some(edit) = &request.edit {
         whole["edit"] = json!(edit);
     }
