@@ -119,23 +119,23 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
     let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
     match (asked.request.method(), parts.as_slice()) {
         (Method::Get | Method::Head, parts) => match parts {
-            [] => home::home(local, asked).await,
-            ["me"] => people::me(local, asked).await,
+            [] => home::home(local).await,
+            ["me"] => people::me(local).await,
             ["people"] => lists::people(local, query).await,
-            ["people", id] => people::person(local, asked, id).await,
+            ["people", id] => people::person(local, id).await,
             ["groups"] => groups::groups(local).await,
-            ["groups", name] => groups::group(local, asked, name).await,
+            ["groups", name] => groups::group(local, name).await,
             ["roles"] => groups::roles(local).await,
-            ["roles", name] => groups::role(local, asked, name).await,
+            ["roles", name] => groups::role(local, name).await,
             ["grants"] => lists::grants(local, query).await,
-            ["grants", "new"] => change::form(local, query),
+            ["grants", "new"] => change::form(local, query).await,
             // The second is the address of the RBAC V2 design, which Console may have a page of its own at.
             ["timeline"] | ["grants", "audit"] => lists::timeline(local, query).await,
             ["grants", id, "end"] => change::end(local, id).await,
-            ["requests"] => requests::inbox(local, asked).await,
+            ["requests"] => requests::inbox(local).await,
             ["requests", "new"] => requests::form(local, query),
-            ["requests", id] => requests::one(local, asked, id, None).await,
-            ["customers", id, "tickets"] => tickets::panel(local, asked, id).await,
+            ["requests", id] => requests::one(local, id, None).await,
+            ["customers", id, "tickets"] => tickets::panel(local, id).await,
             ["matrix"] => matrix::matrix(local, query).await,
             ["try"] => matrix::tried(local, query).await,
             ["search"] => lists::search(local, query).await,
@@ -144,7 +144,7 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
         (Method::Post, ["change"]) => change::review(local).await,
         (Method::Post, ["change", "confirm"]) => change::confirm(local).await,
         (Method::Post, ["requests"]) => requests::ask(local).await,
-        (Method::Post, ["requests", id]) => requests::decide(local, asked, id).await,
+        (Method::Post, ["requests", id]) => requests::decide(local, id).await,
         _ => Err(Problem::new(405, "this address takes GET")),
     }
 }

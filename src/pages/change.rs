@@ -6,7 +6,7 @@ use policy::span;
 use serde_json::{Value, json};
 
 use super::template::render;
-use super::views::{Grant, Preview};
+use super::views::{Grant, Groups, Preview};
 use super::words::{exact, name, part, place, relative};
 use super::{Outcome, PREFIX, Shown, effect};
 use crate::rbac_api::local::{Call, Local};
@@ -80,12 +80,16 @@ struct Change {
 }
 
 /// The form to grant somebody a group.
-pub(super) fn form(local: &Local<'_>, query: Option<&str>) -> Outcome {
+pub(super) async fn form(local: &Local<'_>, query: Option<&str>) -> Outcome {
     let query = Query::parse(query, &["user", "group"])?;
-    local.require("/api/rbac/groups")?;
+    let Groups { groups } = local.get("/api/rbac/groups").await?;
     let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
-    let page =
-        GrantForm { user: text("user"), group: text("group"), groups: Vec::new(), token: local.csrf_token() };
+    let page = GrantForm {
+        user: text("user"),
+        group: text("group"),
+        groups: groups.into_iter().map(|group| group.name).collect(),
+        token: local.csrf_token(),
+    };
     Ok(Shown::page("Grant access", render(&page)))
 }
 
@@ -153,7 +157,7 @@ async fn reviewed(local: &Local<'_>, form: &Form, strip: Option<&'static str>) -
 async fn looked_at(local: &Local<'_>, change: &Change) -> Result<(Preview, Option<String>), Problem> {
     let etag = match &change.subject {
         Some(subject) => {
-            let call = Call { method: "GET", target: subject, body: None, if_match: None, key: None };
+            let call = Call::get(subject);
             local.send(call).await?.field("etag").map(ToOwned::to_owned)
         }
         None => None,

@@ -2,13 +2,13 @@
 
 use askama::Template;
 use chrono::{DateTime, Utc};
+use policy::rbac::Requirement;
 
 use super::template::render;
 use super::views::{Group, GroupRow, Groups, Role, Roles};
 use super::words::{counted, exact, name, origin, part, place, relative};
 use super::{Outcome, PREFIX, Shown};
 use crate::rbac_api::local::Local;
-use crate::ruling::own_routes::OwnRequest;
 
 #[derive(Template)]
 #[template(path = "pages/groups.html")]
@@ -21,7 +21,8 @@ struct GroupList {
 struct GroupPage<'p> {
     group: &'p Group,
     inherited: Vec<&'p str>,
-    routes: Vec<String>,
+    /// `None` for those who may not ask which routes a role opens.
+    routes: Option<Vec<String>>,
     may_write: bool,
     may_ask: bool,
     approvers: Vec<String>,
@@ -41,7 +42,8 @@ struct RoleList {
 struct RolePage<'p> {
     role: &'p Role,
     children: Vec<String>,
-    routes: Vec<String>,
+    /// `None` for those who may not ask which routes a role opens.
+    routes: Option<Vec<String>>,
     may_write: bool,
     roles: Vec<String>,
     token: String,
@@ -52,7 +54,7 @@ pub(super) async fn groups(local: &Local<'_>) -> Outcome {
     Ok(Shown::page("Groups", render(&GroupList { groups })))
 }
 
-pub(super) async fn group(local: &Local<'_>, _: &OwnRequest<'_>, wanted: &str) -> Outcome {
+pub(super) async fn group(local: &Local<'_>, wanted: &str) -> Outcome {
     let group: Group = local.get(&format!("/api/rbac/groups/{}", part(wanted))).await?;
     let roles = local.get::<Roles>("/api/rbac/roles").await?.roles;
     let rule = local.mapping().approval(&group.name);
@@ -80,7 +82,7 @@ pub(super) async fn roles(local: &Local<'_>) -> Outcome {
     Ok(Shown::page("Roles", render(&RoleList { roles })))
 }
 
-pub(super) async fn role(local: &Local<'_>, _: &OwnRequest<'_>, wanted: &str) -> Outcome {
+pub(super) async fn role(local: &Local<'_>, wanted: &str) -> Outcome {
     let role: Role = local.get(&format!("/api/rbac/roles/{}", part(wanted))).await?;
     let all = local.get::<Roles>("/api/rbac/roles").await?.roles;
     let children = all.iter().filter(|one| one.inherits.contains(&role.name)).map(|one| one.name.clone());
@@ -97,13 +99,13 @@ pub(super) async fn role(local: &Local<'_>, _: &OwnRequest<'_>, wanted: &str) ->
 }
 
 /// The routes whose V2 gate asks for one of these.
-fn asking_for(local: &Local<'_>, roles: &[String], permissions: &[String]) -> Vec<String> {
-    use policy::rbac::Requirement;
+fn asking_for(local: &Local<'_>, roles: &[String], permissions: &[String]) -> Option<Vec<String>> {
+    local.require("/api/rbac/who").ok()?;
     let rows = local.mapping().rows().iter();
     let fits = |requirement: &&Requirement| match requirement {
         Requirement::Role(role) => roles.iter().any(|one| **role == **one),
         Requirement::Permission(permission) => permissions.iter().any(|one| **permission == **one),
     };
     let asking = rows.filter(|row| row.kind.requirements().iter().any(fits));
-    asking.map(|row| row.route.to_string()).collect()
+    Some(asking.map(|row| row.route.to_string()).collect())
 }

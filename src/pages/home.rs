@@ -5,12 +5,14 @@ use chrono::{DateTime, Utc};
 
 use super::requests::waiting;
 use super::template::render;
-use super::views::{Asked, Grant, Grants, Held, Me, Requests};
+use super::views::{Asked, Grant, Held, Me, Requests};
 use super::words::{counted, exact, name, origin, place, relative};
 use super::{Outcome, PREFIX, Shown, effect};
 use crate::rbac_api::local::Local;
-use crate::ruling::own_routes::OwnRequest;
+use crate::rbac_api::reply::Problem;
 
+/// Grants that end soon, of which so many are shown.
+const MOST_ENDING: usize = 20;
 /// Requests whose effect is worked out here.
 const MOST_EFFECTS: usize = 10;
 
@@ -27,7 +29,7 @@ struct Home {
     now: DateTime<Utc>,
 }
 
-pub(super) async fn home(local: &Local<'_>, _: &OwnRequest<'_>) -> Outcome {
+pub(super) async fn home(local: &Local<'_>) -> Outcome {
     let now = local.parts().clock.now();
     let mut with_effects = Vec::new();
     for asked in waiting(local).await? {
@@ -60,26 +62,12 @@ pub(super) async fn home(local: &Local<'_>, _: &OwnRequest<'_>) -> Outcome {
 }
 
 /// The live grants that end within a day, the next one first.
-async fn ending(
-    local: &Local<'_>,
-    now: DateTime<Utc>,
-) -> Result<Vec<Grant>, crate::rbac_api::reply::Problem> {
-    let mut all = Vec::new();
-    let mut next = None;
-    loop {
-        let cursor = next.map(|cursor: String| format!("&cursor={cursor}")).unwrap_or_default();
-        let page: Grants = local.get(&format!("/api/rbac/grants?live=true&limit=500{cursor}")).await?;
-        let soon = now + chrono::TimeDelta::days(1);
-        all.extend(
-            page.grants.into_iter().filter(|grant| grant.ends_at_utc.is_some_and(|ends| ends <= soon)),
-        );
-        next = page.next;
-        if next.is_none() {
-            break;
-        }
-    }
+async fn ending(local: &Local<'_>, now: DateTime<Utc>) -> Result<Vec<Grant>, Problem> {
+    let soon = now + chrono::TimeDelta::days(1);
+    let mut all: Vec<Grant> = local.grants().await?;
+    all.retain(|grant| grant.live && grant.ends_at_utc.is_some_and(|ends| ends <= soon));
     all.sort_by_key(|grant| grant.ends_at_utc);
-    all.truncate(20);
+    all.truncate(MOST_ENDING);
     Ok(all)
 }
 

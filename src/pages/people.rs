@@ -12,7 +12,6 @@ use super::words::{counted, exact, exact_or, name, origin, part, place, relative
 use super::{Outcome, PREFIX, Shown};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::reply::Problem;
-use crate::ruling::own_routes::OwnRequest;
 
 #[derive(Template)]
 #[template(path = "pages/person.html")]
@@ -37,7 +36,7 @@ struct MePage {
     now: DateTime<Utc>,
 }
 
-pub(super) async fn person(local: &Local<'_>, _: &OwnRequest<'_>, id: &str) -> Outcome {
+pub(super) async fn person(local: &Local<'_>, id: &str) -> Outcome {
     let admin: Admin = local.get(&format!("/api/rbac/admins/{}", part(id))).await?;
     let Grants { grants, .. } = local.get(&format!("/api/rbac/grants?user={}&limit=500", part(id))).await?;
     let (live, mut ended): (Vec<Grant>, Vec<Grant>) = grants.into_iter().partition(|grant| grant.live);
@@ -49,7 +48,10 @@ pub(super) async fn person(local: &Local<'_>, _: &OwnRequest<'_>, id: &str) -> O
         admin,
         live,
         ended,
-        reach: reached(local, id).await?.0,
+        reach: match local.may("GET", &format!("/api/rbac/admins/{}/routes", part(id))) {
+            true => reached(local, id).await?.0,
+            false => Vec::new(),
+        },
         events,
         may_grant: local.may("POST", "/api/rbac/grants"),
         now: local.parts().clock.now(),
@@ -57,7 +59,7 @@ pub(super) async fn person(local: &Local<'_>, _: &OwnRequest<'_>, id: &str) -> O
     Ok(Shown::page(name(id), render(&page)))
 }
 
-pub(super) async fn me(local: &Local<'_>, _: &OwnRequest<'_>) -> Outcome {
+pub(super) async fn me(local: &Local<'_>) -> Outcome {
     let me: Me = local.get("/api/rbac/me").await?;
     let (reach, routes) = reached(local, local.id()).await?;
     let now = local.parts().clock.now();

@@ -14,7 +14,6 @@ use super::{Outcome, PREFIX, Shown, effect};
 use crate::rbac_api::local::{Call, Local};
 use crate::rbac_api::query::Query;
 use crate::rbac_api::reply::Problem;
-use crate::ruling::own_routes::OwnRequest;
 
 #[derive(Template)]
 #[template(path = "pages/requests.html")]
@@ -82,7 +81,7 @@ fn why_not(local: &Local<'_>, asked: &Asked) -> Option<&'static str> {
     (asked.admin == local.id()).then_some("You gain by this, so another person has to decide.")
 }
 
-pub(super) async fn inbox(local: &Local<'_>, _: &OwnRequest<'_>) -> Outcome {
+pub(super) async fn inbox(local: &Local<'_>) -> Outcome {
     let all = all(local).await?;
     let (waiting, others): (Vec<&Asked>, Vec<&Asked>) =
         all.iter().partition(|asked| asked.state == "pending" && why_not(local, asked).is_none());
@@ -91,12 +90,7 @@ pub(super) async fn inbox(local: &Local<'_>, _: &OwnRequest<'_>) -> Outcome {
 }
 
 /// One request with its effect; `strip` is what happened to a decision that was not counted.
-pub(super) async fn one(
-    local: &Local<'_>,
-    _: &OwnRequest<'_>,
-    id: &str,
-    strip: Option<(&str, u16)>,
-) -> Outcome {
+pub(super) async fn one(local: &Local<'_>, id: &str, strip: Option<(&str, u16)>) -> Outcome {
     let asked: Asked = local.get(&format!("/api/rbac/requests/{}", part(id))).await?;
     let title = title(&asked);
     let is_open = asked.state == "pending";
@@ -132,7 +126,7 @@ pub(super) fn title(asked: &Asked) -> String {
 }
 
 /// Approves, declines or withdraws.
-pub(super) async fn decide(local: &Local<'_>, page: &OwnRequest<'_>, id: &str) -> Outcome {
+pub(super) async fn decide(local: &Local<'_>, id: &str) -> Outcome {
     let form = local.form(&["step", "impact_sha256", "comment", "key"])?;
     let target = |step: &str| format!("/api/rbac/requests/{}/{step}", part(id));
     let (target, body) = match form.get("step") {
@@ -143,7 +137,7 @@ pub(super) async fn decide(local: &Local<'_>, page: &OwnRequest<'_>, id: &str) -
             let comment = form.get("comment").map(folded).filter(|comment| !comment.is_empty());
             let Some(comment) = comment else {
                 let strip = "Say why you decline: the person who asked reads it. Nothing was decided.";
-                return one(local, page, id, Some((strip, 422))).await;
+                return one(local, id, Some((strip, 422))).await;
             };
             (target("deny"), json!({ "comment": comment }))
         }
@@ -156,7 +150,7 @@ pub(super) async fn decide(local: &Local<'_>, page: &OwnRequest<'_>, id: &str) -
         Ok(_) => Ok(Shown::See(place("requests", id))),
         Err(problem) if problem.status == 412 => {
             let strip = "This changed while you were reading. Nothing was approved. Look at it again.";
-            one(local, page, id, Some((strip, 412))).await
+            one(local, id, Some((strip, 412))).await
         }
         Err(problem) => Err(problem),
     }

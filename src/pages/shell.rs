@@ -103,7 +103,7 @@ pub(super) fn problem(problem: &Problem) -> String {
     let rule = problem.member("rule").and_then(|rule| rule.as_str());
     render(&ProblemPage {
         title,
-        detail: sentence(problem.said().1),
+        detail: sentence(&problem.detail),
         could: texts("could"),
         rule,
         missing,

@@ -7,12 +7,11 @@ use policy::mapping::{RowKind, V2Gate};
 use policy::rbac::Requirement;
 
 use super::template::render;
-use super::views::{Grant, Grants};
+use super::views::Grant;
 use super::words::{exact_or, name, place};
 use super::{Outcome, PREFIX, Shown};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::reply::Problem;
-use crate::ruling::own_routes::OwnRequest;
 
 #[derive(Template)]
 #[template(path = "pages/tickets.html")]
@@ -26,19 +25,10 @@ struct Panel {
     now: DateTime<Utc>,
 }
 
-pub(super) async fn panel(local: &Local<'_>, _: &OwnRequest<'_>, id: &str) -> Outcome {
+pub(super) async fn panel(local: &Local<'_>, id: &str) -> Outcome {
     let customer: i64 = id.parse().map_err(|_| Problem::new(404, "a customer is a number"))?;
-    let mut all = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let target = format!("/api/rbac/grants?origin=ticket&customer={customer}&limit=500{cursor}");
-        let page: Grants = local.get(&target).await?;
-        all.extend(page.grants);
-        match page.next {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
-        }
-    }
+    let mut all: Vec<Grant> = local.grants().await?;
+    all.retain(|grant| grant.customer_id == Some(customer));
     let (live, mut ended): (Vec<Grant>, Vec<Grant>) = all.into_iter().partition(|grant| grant.live);
     ended.sort_by_key(|grant| std::cmp::Reverse(grant.over_at()));
     ended.truncate(50);

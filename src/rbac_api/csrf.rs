@@ -41,6 +41,11 @@ pub(super) fn check(
     ))
 }
 
+/// The token that a page of this session sends; `None` without a session.
+pub(super) fn token(request: &Request, principal: &Principal, keys: &Keys) -> Option<String> {
+    session_of(request, principal).and_then(|session| keys.csrf_token(&session))
+}
+
 /// What the token of a session is made of: its name in the records, or the digest of the cookie where it has none.
 pub(super) fn session_of(request: &Request, principal: &Principal) -> Option<Vec<u8>> {
     match (principal.session(), request.session_cookie()) {

@@ -36,6 +36,13 @@ pub(crate) struct Call<'c> {
     pub(crate) key: Option<&'c str>,
 }
 
+impl<'c> Call<'c> {
+    /// A read.
+    pub(crate) fn get(target: &'c str) -> Call<'c> {
+        Call { method: "GET", target, body: None, if_match: None, key: None }
+    }
+}
+
 impl RbacApi {
     /// The API for the caller of a page.
     ///
@@ -79,8 +86,7 @@ impl Local<'_> {
 
     /// The token that a form of this session carries.
     pub(crate) fn csrf_token(&self) -> String {
-        let session = csrf::session_of(self.asked.request, &self.caller.principal);
-        session.and_then(|session| self.api.keys.csrf_token(&session)).unwrap_or_default()
+        csrf::token(self.asked.request, &self.caller.principal, &self.api.keys).unwrap_or_default()
     }
 
     /// The form that a page has sent, with these names and no others, from a page of this site.
@@ -101,10 +107,9 @@ impl Local<'_> {
     }
 
     /// Whether a row of the API lets the caller in.
-    pub(crate) fn may(&self, method: &str, path: &str) -> bool {
-        request(&Call { method: "GET", target: path, body: None, if_match: None, key: None }, method)
-            .and_then(|request| self.permit(&request))
-            .is_ok()
+    pub(crate) fn may(&self, method: &'static str, path: &str) -> bool {
+        let call = Call { method, ..Call::get(path) };
+        request(&call).and_then(|request| self.permit(&request)).is_ok()
     }
 
     /// Refuses a page that shows what a read of the API would refuse.
@@ -113,8 +118,8 @@ impl Local<'_> {
     ///
     /// The row of that address does not let the caller in.
     pub(crate) fn require(&self, path: &str) -> Result<(), Problem> {
-        let call = Call { method: "GET", target: path, body: None, if_match: None, key: None };
-        self.permit(&request(&call, "GET")?).map(drop)
+        let call = Call::get(path);
+        self.permit(&request(&call)?).map(drop)
     }
 
     /// What the API answers to a read.
@@ -123,9 +128,21 @@ impl Local<'_> {
     ///
     /// What it would answer otherwise.
     pub(crate) async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, Problem> {
-        let call = Call { method: "GET", target, body: None, if_match: None, key: None };
+        let call = Call::get(target);
         let reply = self.send(call).await?;
         serde_json::from_value(reply.body.unwrap_or_default()).map_err(|error| Problem::unavailable(&error))
+    }
+
+    /// Every grant, as the API lists them, in one read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::get`].
+    pub(crate) async fn grants<T: DeserializeOwned>(&self) -> Result<Vec<T>, Problem> {
+        self.require("/api/rbac/grants")?;
+        let all = self.api.every_grant().await?;
+        let grants = all.into_iter().map(serde_json::from_value);
+        grants.collect::<Result<_, _>>().map_err(|error| Problem::unavailable(&error))
     }
 
     /// What the API answers.
@@ -134,7 +151,7 @@ impl Local<'_> {
     ///
     /// As [`Local::get`].
     pub(crate) async fn send(&self, call: Call<'_>) -> Outcome {
-        let request = request(&call, call.method)?;
+        let request = request(&call)?;
         let permit = self.permit(&request)?;
         let body = call.body.map(Value::to_string).unwrap_or_default();
         let (id, options) = (self.asked.id, self.asked.options);
@@ -175,11 +192,13 @@ impl Local<'_> {
 }
 
 /// The request that a client would have sent.
-fn request(call: &Call<'_>, method: &str) -> Result<Request, Problem> {
+fn request(call: &Call<'_>) -> Result<Request, Problem> {
     let bad = || Problem::new(400, "a name in the address cannot be sent");
     let fields = [("If-Match", call.if_match), ("Idempotency-Key", call.key)];
-    let mut head =
-        format!("{method} {} HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n", call.target);
+    let mut head = format!(
+        "{} {} HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n",
+        call.method, call.target
+    );
     for (name, value) in fields {
         let Some(value) = value else { continue };
         if value.is_empty() || !value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
@@ -199,11 +218,6 @@ fn request(call: &Call<'_>, method: &str) -> Result<Request, Problem> {
 }
 
 impl Problem {
-    /// The status and the sentence.
-    pub(crate) fn said(&self) -> (u16, &str) {
-        (self.status, &self.detail)
-    }
-
     /// A member that programs read.
     pub(crate) fn member(&self, name: &str) -> Option<&Value> {
         self.members.get(name)

@@ -60,9 +60,7 @@ impl RbacApi {
             route: format!("{method} {path}"),
             spans: hours.chain([longest]).map(span::in_words).collect(),
             groups: groups.iter().map(ToString::to_string).collect(),
-            token: csrf::session_of(request, &denial.principal)
-                .and_then(|session| self.keys.csrf_token(&session))
-                .unwrap_or_default(),
+            token: csrf::token(request, &denial.principal, &self.keys).unwrap_or_default(),
         })
     }
 

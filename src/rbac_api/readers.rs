@@ -67,8 +67,7 @@ impl Reading<'_> {
         };
         let token = match caller.principal {
             Principal::Machine { .. } => None,
-            Principal::Admin { .. } => csrf::session_of(self.asked.request, &caller.principal)
-                .and_then(|session| self.api.keys.csrf_token(&session)),
+            Principal::Admin { .. } => csrf::token(self.asked.request, &caller.principal, &self.api.keys),
         };
         Ok(Reply::ok(json!({
             "subject": caller.id(),
@@ -487,9 +486,7 @@ impl Reading<'_> {
 
     /// Every grant with its place in the order of lists.
     async fn all_grants(&self) -> Result<Vec<(String, Value)>, Problem> {
-        let now = self.api.parts.clock.now();
-        let stored = self.api.parts.store.access_grants(GrantsOf::default()).await?;
-        let shown = stored.iter().map(|one| shown(one, now));
+        let shown = self.api.every_grant().await?.into_iter();
         let mut all: Vec<(String, Value)> = shown.map(|grant| (place_of(&grant), grant)).collect();
         all.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(all)
@@ -541,6 +538,15 @@ impl Reading<'_> {
         let last = last.filter(|_| rows.peek().is_some());
         let next = last.and_then(|place| self.api.keys.cursor(&page.list, &place));
         Ok(Reply::ok(json!({ name: shown, "next": next })))
+    }
+}
+
+impl RbacApi {
+    /// Every grant, live or over.
+    pub(super) async fn every_grant(&self) -> Result<Vec<Value>, Problem> {
+        let now = self.parts.clock.now();
+        let stored = self.parts.store.access_grants(GrantsOf::default()).await?;
+        Ok(stored.iter().map(|one| shown(one, now)).collect())
     }
 }
 

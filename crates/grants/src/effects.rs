@@ -1,4 +1,4 @@
-//! What a change opens and closes for whom: now, and once the clusters that are still on legacy are turned to V2. Most of what
+//! The routes that a change opens and closes for each caller: now, and once the clusters that are still on legacy are turned to V2. Most of what
 //! a grant brings opens nothing while its cluster is on legacy, so one number would mislead an approver.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy::mapping::Mapping;
 use policy::rbac::census::CallerKind;
 use serde::Serialize;
-use workbench::impact::{AccessChange, ProfileKind};
+use workbench::impact::{AccessChange, Impact, ProfileKind};
 
 use crate::plan::Plan;
 use crate::state::State;
@@ -31,12 +31,11 @@ pub struct Affected {
 }
 
 /// Routes by caller and direction.
-type Routes = BTreeMap<(AccessChange, Affected), BTreeSet<String>>;
+pub(super) type Routes = BTreeMap<(AccessChange, Affected), BTreeSet<String>>;
 
-/// The effects of a plan under `mapping`, callers with equal ones together.
-pub fn effects(mapping: &Mapping, state: &State, plan: &Plan) -> Vec<Effect> {
-    let now = routes(mapping, state, plan);
-    let later = on_v2(mapping).map(|mapping| routes(&mapping, state, plan)).unwrap_or_default();
+/// The effects of a plan under `mapping`, whose routes `now` are known, callers with equal ones together.
+pub(super) fn effects(mapping: &Mapping, state: &State, plan: &Plan, now: &Routes) -> Vec<Effect> {
+    let later = on_v2(mapping).map(|mapping| impact_of(&mapping, state, plan, routes)).unwrap_or_default();
     let none = BTreeSet::new();
     let mut alike: BTreeMap<(AccessChange, BTreeSet<String>, BTreeSet<String>), Vec<Affected>> =
         BTreeMap::new();
@@ -54,26 +53,25 @@ pub fn effects(mapping: &Mapping, state: &State, plan: &Plan) -> Vec<Effect> {
     alike.into_iter().map(effect).collect()
 }
 
-fn routes(mapping: &Mapping, state: &State, plan: &Plan) -> Routes {
-    impact_of(mapping, state, plan, |impact| {
-        let mut routes = Routes::new();
-        for change in &impact.changes {
-            let Some(row) = change.region.new.or(change.region.old) else { continue };
-            for direction in [AccessChange::Gain, AccessChange::Loss] {
-                for profile in impact.who(change, direction) {
-                    let kind = match profile.kind {
-                        ProfileKind::Admin => CallerKind::Admin,
-                        ProfileKind::Machine => CallerKind::Machine,
-                        // Hypothetical callers.
-                        ProfileKind::LegacyRole | ProfileKind::Group | ProfileKind::NoRole => continue,
-                    };
-                    for member in &profile.members {
-                        let who = Affected { kind, id: member.to_string() };
-                        routes.entry((direction, who)).or_default().insert(row.route.to_string());
-                    }
+/// The routes that each caller gains and loses.
+pub(super) fn routes(impact: &Impact<'_>) -> Routes {
+    let mut routes = Routes::new();
+    for change in &impact.changes {
+        let Some(row) = change.region.new.or(change.region.old) else { continue };
+        for direction in [AccessChange::Gain, AccessChange::Loss] {
+            for profile in impact.who(change, direction) {
+                let kind = match profile.kind {
+                    ProfileKind::Admin => CallerKind::Admin,
+                    ProfileKind::Machine => CallerKind::Machine,
+                    // Hypothetical callers.
+                    ProfileKind::LegacyRole | ProfileKind::Group | ProfileKind::NoRole => continue,
+                };
+                for member in &profile.members {
+                    let who = Affected { kind, id: member.to_string() };
+                    routes.entry((direction, who)).or_default().insert(row.route.to_string());
                 }
             }
         }
-        routes
-    })
+    }
+    routes
 }

@@ -211,10 +211,12 @@ pub fn impact_of<T>(mapping: &Mapping, state: &State, plan: &Plan, with: impl Fn
 
 /// The same as JSON, with what changes [apart](apart) from groups and the [effects](effects) by caller.
 pub fn impact_in_json(mapping: &Mapping, state: &State, plan: &Plan) -> Value {
-    let mut impact =
-        impact_of(mapping, state, plan, |impact| serde_json::to_value(impact.report()).unwrap_or_default());
+    let (mut impact, now) = impact_of(mapping, state, plan, |impact| {
+        (serde_json::to_value(impact.report()).unwrap_or_default(), effects::routes(impact))
+    });
     impact["apart"] = serde_json::to_value(apart::apart(mapping, state, plan)).unwrap_or_default();
-    impact["effects"] = serde_json::to_value(effects::effects(mapping, state, plan)).unwrap_or_default();
+    impact["effects"] =
+        serde_json::to_value(effects::effects(mapping, state, plan, &now)).unwrap_or_default();
     impact
 }
 

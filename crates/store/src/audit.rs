@@ -191,7 +191,7 @@ impl Store {
         send(connection.stream::<StoredEvent>(sql(BY_TIME).bind(since).bind(until))?, &rows).await
     }
 
-    /// The rows from `since` on and before `until` about changes of what somebody may do, or of what the gate does: all but those
+    /// The rows from `since` on and before `until` about changes of access or of the gate: all but those
     /// about single requests, customers' events and the chains themselves.
     pub async fn changes_between(
         &self,

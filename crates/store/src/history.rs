@@ -107,7 +107,7 @@ pub struct AuditedUse {
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow, Serialize)]
 pub struct StoredUse {
     pub actor_kind: String,
-    /// Empty where nobody was known, or the caller is erased.
+    /// Empty for an unauthenticated or erased caller.
     pub actor_id: String,
     pub method: String,
     /// Empty where no row covered the path.

@@ -255,7 +255,7 @@ impl<'g> Grants<'g> {
     }
 }
 
-/// Those of one admin, of what is sorted by admin.
+/// The items of one admin, in a slice sorted by admin.
 fn of_admin<'g, T>(sorted: &'g [T], id: &str, admin: impl Fn(&T) -> &str) -> &'g [T] {
     let from = sorted.partition_point(|one| admin(one) < id);
     let to = from + sorted[from..].partition_point(|one| admin(one) == id);
