@@ -30,6 +30,14 @@ const FIELDS: [&str; 14] = [
     "description",
     "id",
 ];
+/// The fields that name a part of an edit.
+const EDITED: [(&str, &str); 5] = [
+    ("group", "Group"),
+    ("role", "Role"),
+    ("parent", "Inherits"),
+    ("permission", "Permission"),
+    ("by", "By"),
+];
 /// What a confirmation has beside them.
 const CONFIRMED: [&str; 3] = ["seen", "etag", "key"];
 
@@ -55,6 +63,8 @@ struct Review<'p> {
     already: Vec<String>,
     strip: Option<&'static str>,
     fields: Vec<(&'static str, String)>,
+    /// Whether it can still be said why.
+    takes_reason: bool,
     seen: String,
     etag: String,
     key: String,
@@ -143,6 +153,7 @@ async fn reviewed(local: &Local<'_>, form: &Form, strip: Option<&'static str>) -
         already: preview.already,
         strip,
         fields: form.until(change.until),
+        takes_reason: form.get("reason").is_none(),
         etag: etag.unwrap_or_default(),
         key: uuid::Uuid::new_v4().to_string(),
         token: local.csrf_token(),
@@ -284,6 +295,11 @@ impl Change {
                 change.target = format!("{}?reason={}", change.target, part(reason));
             }
             change.body = Value::Null;
+        }
+        // A title has its names cut; two that begin alike are told apart here.
+        for (field, label) in EDITED {
+            let value = form.get(field).filter(|_| change.subject.is_some());
+            change.facts.extend(value.map(|value| (label, value.to_owned())));
         }
         if let Some(reason) = reason {
             change.facts.push(("Reason", reason.to_owned()));

@@ -294,9 +294,12 @@ async fn a_grant_is_reviewed_confirmed_and_ended() {
             .find(|id| id.starts_with("direct."));
         let review = desk.page("anna", &format!("/grants/{}/end", id.expect("a grant to end"))).await;
         assert!(review.contains("carol loses 2 routes at once"), "{review}");
-        let done = desk.submit("anna", &Form::of(&review, "/console/rbac/change/confirm")).await;
+        let ending = Form::of(&review, "/console/rbac/change/confirm").with("reason", "left the team");
+        let done = desk.submit("anna", &ending).await;
         assert_eq!(done.status, 303, "{}", text(&done));
         assert!(!desk.is_member("carol", SUPPORT).await);
+        let events = desk.world.store.grants_audit(Some("carol"), None, 1).await.expect("rows");
+        assert_eq!(events[0].justification.as_deref(), Some("left the team"));
         let timeline = desk.page("anna", "/timeline?user=carol").await;
         assert!(timeline.contains("granted") && timeline.contains("revoked"), "{timeline}");
         let form = Form::of(&desk.page("anna", "/grants/new?user=carol").await, "/console/rbac/change");
