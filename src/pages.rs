@@ -11,6 +11,7 @@
 
 mod change;
 mod effect;
+mod graph;
 mod groups;
 mod home;
 mod lists;
@@ -86,7 +87,7 @@ impl Site {
         let (status, title, main) = match outcome {
             Ok(Shown::See(place)) => return Answer { response: see(&place, &asked), refusal },
             Ok(Shown::Page { status, title, main }) => (status, title, main),
-            Err(problem) => (problem.status, "Not done".to_owned(), shell::problem(&problem)),
+            Err(problem) => (problem.status, "Not done".to_owned(), shell::problem(&problem, Some(&local))),
         };
         // htmx puts it into a page of Console's.
         let body = match Form::wanted_by(asked.request) {
@@ -124,8 +125,11 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
             ["people"] => lists::people(local, query).await,
             ["people", id] => people::person(local, id).await,
             ["groups"] => groups::groups(local).await,
+            ["groups", "new"] => change::edits::new_group(local).await,
             ["groups", name] => groups::group(local, name).await,
             ["roles"] => groups::roles(local).await,
+            ["roles", "new"] => change::edits::new_role(local).await,
+            ["permissions", "new"] => change::edits::new_permission(local),
             ["roles", name] => groups::role(local, name).await,
             ["grants"] => lists::grants(local, query).await,
             ["grants", "new"] => change::form(local, query).await,
@@ -167,7 +171,7 @@ fn see(place: &str, asked: &OwnRequest<'_>) -> Response {
 
 /// A problem to somebody of whom nothing else is known.
 fn bare(problem: &Problem, asked: &OwnRequest<'_>) -> Answer {
-    let body = shell::alone(&shell::problem(problem));
+    let body = shell::alone(&shell::problem(problem, None));
     let fields = vec![("content-type", "text/html; charset=utf-8".to_owned())];
     let refusal = problem.refusal.as_deref().cloned();
     Answer { response: respond(asked, problem.status, body, fields), refusal }
@@ -198,8 +202,11 @@ pub fn examples() -> Vec<(Method, &'static str)> {
         "/console/rbac/people",
         "/console/rbac/people/a",
         "/console/rbac/groups",
+        "/console/rbac/groups/new",
         "/console/rbac/groups/g",
         "/console/rbac/roles",
+        "/console/rbac/roles/new",
+        "/console/rbac/permissions/new",
         "/console/rbac/roles/r",
         "/console/rbac/grants",
         "/console/rbac/grants/new",

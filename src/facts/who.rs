@@ -154,7 +154,7 @@ struct Facts {
     joins: Vec<StoredJoin>,
     sealed: Vec<SealedChange>,
     /// The approved edits, by their requests.
-    edits: BTreeMap<String, RbacChange>,
+    edits: BTreeMap<String, Vec<RbacChange>>,
     recording_since: Option<DateTime<Utc>>,
     has_own_admins: bool,
 }
@@ -251,7 +251,7 @@ impl Facts {
                 }
                 "access_request" if detail["step"] == "approved" => {
                     let edit = detail["request"].as_str().and_then(|request| self.edits.get(request));
-                    changes.extend(edit.and_then(|change| changed(at, change)));
+                    changes.extend(edit.into_iter().flatten().filter_map(|change| changed(at, change)));
                 }
                 _ => {}
             }
@@ -428,10 +428,10 @@ fn changed(at: DateTime<Utc>, change: &RbacChange) -> Option<Changed> {
 }
 
 /// The changes by approved requests for an edit.
-async fn edits(store: &SharedStore) -> Result<BTreeMap<String, RbacChange>, StoreError> {
+async fn edits(store: &SharedStore) -> Result<BTreeMap<String, Vec<RbacChange>>, StoreError> {
     let approved = store.access_requests(Some(RequestState::Approved), None, u32::MAX).await?;
     let edit = |request: &store::access_requests::AccessRequest| {
-        Some((request.id.clone(), request.as_edit().ok()??.change))
+        Some((request.id.clone(), request.as_edit().ok()??.changes().cloned().collect()))
     };
     Ok(approved.iter().filter_map(edit).collect())
 }

@@ -1,5 +1,7 @@
 //! Every change of access by a page: a form, a page that shows its exact effect, and the confirmation of what was shown.
 
+pub(super) mod edits;
+
 use askama::Template;
 use chrono::{DateTime, SecondsFormat, Utc};
 use policy::span;
@@ -30,14 +32,8 @@ const FIELDS: [&str; 14] = [
     "description",
     "id",
 ];
-/// The fields that name a part of an edit.
-const EDITED: [(&str, &str); 5] = [
-    ("group", "Group"),
-    ("role", "Role"),
-    ("parent", "Inherits"),
-    ("permission", "Permission"),
-    ("by", "By"),
-];
+/// The fields that a form may repeat.
+const LISTS: [&str; 5] = ["roles", "parents", "permissions", "groups", "grantors"];
 /// What a confirmation has beside them.
 const CONFIRMED: [&str; 3] = ["seen", "etag", "key"];
 
@@ -60,6 +56,8 @@ struct Review<'p> {
     effect: String,
     needs_approval: Vec<String>,
     becomes_request: bool,
+    /// Who decides a request for an edit.
+    deciders: String,
     already: Vec<String>,
     strip: Option<&'static str>,
     fields: Vec<(&'static str, String)>,
@@ -73,6 +71,7 @@ struct Review<'p> {
 }
 
 /// One change, as a request of the API.
+#[derive(Default)]
 struct Change {
     title: String,
     verb: &'static str,
@@ -82,8 +81,12 @@ struct Change {
     body: Value,
     /// What an edit is made on.
     subject: Option<String>,
+    /// Whether it creates what is not there yet.
+    is_new: bool,
     /// The page afterwards.
     back: String,
+    /// The page without it, where that is another.
+    away: Option<String>,
     facts: Vec<(&'static str, String)>,
     /// When it ends: how long from now, once it is shown.
     until: Option<DateTime<Utc>>,
@@ -111,14 +114,14 @@ pub(super) async fn end(local: &Local<'_>, id: &str) -> Outcome {
 
 /// The page that shows what a change would do.
 pub(super) async fn review(local: &Local<'_>) -> Outcome {
-    let form = Form::of(&local.form(&FIELDS)?);
+    let form = Form::of(&local.form_with_lists(&FIELDS, &LISTS)?);
     reviewed(local, &form, None).await
 }
 
 /// Makes a change, if it still does what was shown.
 pub(super) async fn confirm(local: &Local<'_>) -> Outcome {
     let names: Vec<&str> = FIELDS.into_iter().chain(CONFIRMED).collect();
-    let sent = local.form(&names)?;
+    let sent = local.form_with_lists(&names, &LISTS)?;
     let form = Form::of(&sent);
     let change = Change::of(local, &form).await?;
     let text = |name: &str| sent.get(name).filter(|text| !text.is_empty());
@@ -126,7 +129,8 @@ pub(super) async fn confirm(local: &Local<'_>) -> Outcome {
     let target = with(&change.target, "expect", text("seen").unwrap_or("nothing"));
     let body = Some(&change.body).filter(|body| !body.is_null());
     let (if_match, key) = (text("etag"), text("key"));
-    let call = Call { method: change.method, target: &target, body, if_match, key };
+    let is_new = change.is_new;
+    let call = Call { method: change.method, target: &target, body, if_match, is_new, key };
     match local.send(call).await {
         // It waits for another person.
         Ok(reply) if reply.status == 202 => {
@@ -157,7 +161,8 @@ async fn reviewed(local: &Local<'_>, form: &Form, strip: Option<&'static str>) -
         etag: etag.unwrap_or_default(),
         key: uuid::Uuid::new_v4().to_string(),
         token: local.csrf_token(),
-        back: &change.back,
+        deciders: deciders(local),
+        back: change.away.as_deref().unwrap_or(&change.back),
         facts: change.facts,
     };
     let status = if strip.is_some() { 412 } else { 200 };
@@ -175,10 +180,19 @@ async fn looked_at(local: &Local<'_>, change: &Change) -> Result<(Preview, Optio
     };
     let target = with(&change.target, "dry_run", "true");
     let body = Some(&change.body).filter(|body| !body.is_null());
-    let call = Call { method: change.method, target: &target, body, if_match: etag.as_deref(), key: None };
+    let (if_match, is_new) = (etag.as_deref(), change.is_new);
+    let call = Call { method: change.method, target: &target, body, if_match, is_new, key: None };
     let answer = local.send(call).await?.body.unwrap_or_default();
     let preview = serde_json::from_value(answer).map_err(|error| Problem::unavailable(&error))?;
     Ok((preview, etag))
+}
+
+/// Who approves edits, as the mapping has it.
+fn deciders(local: &Local<'_>) -> String {
+    let Some(rule) = local.mapping().approval_of_edits() else { return String::new() };
+    let groups: Vec<&str> = rule.by.iter().map(AsRef::as_ref).collect();
+    let members = if rule.quorum == 1 { "A member" } else { "Members" };
+    format!("{members} of {} {}", groups.join(" or "), if rule.quorum == 1 { "decides" } else { "decide" })
 }
 
 /// A target with a parameter more.
@@ -193,7 +207,16 @@ struct Form(Vec<(&'static str, String)>);
 impl Form {
     fn of(form: &Query) -> Form {
         let text = |name: &'static str| Some((name, form.get(name)?.trim().to_owned()));
-        Form(FIELDS.into_iter().filter_map(text).filter(|(_, text)| !text.is_empty()).collect())
+        let lines = |name| {
+            form.get(name).into_iter().flat_map(str::lines).map(move |line| (name, line.trim().to_owned()))
+        };
+        let fields = FIELDS.into_iter().filter_map(text).chain(LISTS.into_iter().flat_map(lines));
+        Form(fields.filter(|(_, text)| !text.is_empty()).collect())
+    }
+
+    /// Every value of a field that may be repeated.
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| *known == name).map(|(_, text)| text.as_str())
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -217,77 +240,18 @@ impl Form {
 }
 
 impl Change {
+    /// A change after which that page is shown.
+    fn to(back: String) -> Change {
+        Change { back, ..Change::default() }
+    }
+
     async fn of(local: &Local<'_>, form: &Form) -> Result<Change, Problem> {
         let reason = form.get("reason");
-        let edit = |title: String, method, target: String, subject: String, back: String| Change {
-            title,
-            verb: if method == "DELETE" { "Remove it" } else { "Make the change" },
-            is_destructive: method == "DELETE",
-            method,
-            target,
-            body: json!({ "reason": reason }),
-            subject: Some(subject),
-            back,
-            facts: Vec::new(),
-            until: None,
-        };
-        let api = |kind: &str, name: &str| format!("/api/rbac/{kind}/{}", part(name));
         let mut change = match form.needed("what")? {
             "grant" => Change::grant(form, local.parts().clock.now())?,
             "ticket" => Change::ticket(form, local.parts().clock.now())?,
             "end" => Change::end(local, form.needed("id")?, reason).await?,
-            "group-role" | "no-group-role" => {
-                let (group, role) = (form.needed("group")?, form.needed("role")?);
-                let adds = form.get("what") == Some("group-role");
-                let (method, verb, to) =
-                    if adds { ("PUT", "Give", "to") } else { ("DELETE", "Take", "from") };
-                let subject = api("groups", group);
-                let target = format!("{subject}/roles/{}", part(role));
-                let title = format!("{verb} role {} {to} group {}", name(role), name(group));
-                edit(title, method, target, subject, place("groups", group))
-            }
-            "inherit" | "no-inherit" => {
-                let (role, parent) = (form.needed("role")?, form.needed("parent")?);
-                let adds = form.get("what") == Some("inherit");
-                let (method, verb) =
-                    if adds { ("PUT", "inherits") } else { ("DELETE", "no longer inherits") };
-                let subject = api("roles", role);
-                let target = format!("{subject}/inherits/{}", part(parent));
-                let title = format!("Role {} {verb} {}", name(role), name(parent));
-                edit(title, method, target, subject, place("roles", role))
-            }
-            "permit" | "no-permit" => {
-                let (role, permission) = (form.needed("role")?, form.needed("permission")?);
-                let adds = form.get("what") == Some("permit");
-                let (method, verb) = if adds { ("PUT", "gets") } else { ("DELETE", "loses") };
-                let subject = api("roles", role);
-                let target = format!("{subject}/permissions/{}", part(permission));
-                let title = format!("Role {} {verb} permission {}", name(role), name(permission));
-                edit(title, method, target, subject, place("roles", role))
-            }
-            "grantor" | "no-grantor" => {
-                let by = form.needed("by")?;
-                let adds = form.get("what") == Some("grantor");
-                let (kind, of) = match (form.get("group"), form.get("role")) {
-                    (Some(group), None) => ("groups", group),
-                    (None, Some(role)) => ("roles", role),
-                    _ => return Err(Problem::new(422, "name a group or a role")),
-                };
-                let (method, verb) =
-                    if adds { ("PUT", "may give") } else { ("DELETE", "may no longer give") };
-                let subject = api(kind, of);
-                let target = format!("{subject}/grantors/{}", part(by));
-                let title = format!("Members of {} {verb} {}", name(by), name(of));
-                let mut change = edit(title, method, target, subject, place(kind, of));
-                if adds {
-                    let with_approval = form.get("with_approval") != Some("false");
-                    change.body["with_approval"] = with_approval.into();
-                    let how = if with_approval { "with an approval" } else { "alone" };
-                    change.facts.push(("Gives", how.to_owned()));
-                }
-                change
-            }
-            _ => return Err(Problem::new(400, "there is no such change")),
+            _ => edits::edit(form)?,
         };
         if change.method == "DELETE" && !change.body.is_null() {
             // A DELETE has no body.
@@ -295,11 +259,6 @@ impl Change {
                 change.target = format!("{}?reason={}", change.target, part(reason));
             }
             change.body = Value::Null;
-        }
-        // A title has its names cut; two that begin alike are told apart here.
-        for (field, label) in EDITED {
-            let value = form.get(field).filter(|_| change.subject.is_some());
-            change.facts.extend(value.map(|value| (label, value.to_owned())));
         }
         if let Some(reason) = reason {
             change.facts.push(("Reason", reason.to_owned()));
@@ -317,14 +276,12 @@ impl Change {
         Ok(Change {
             title: format!("Grant {} to {}", name(group), name(user)),
             verb: "Grant access",
-            is_destructive: false,
             method: "POST",
             target: "/api/rbac/grants".to_owned(),
             body: json!({ "user": user, "group": group, "reason": reason, "until": until.map(text) }),
-            subject: None,
-            back: place("people", user),
             facts: vec![("Person", user.to_owned()), ("Group", group.to_owned()), ("Ends", ends)],
             until,
+            ..Change::to(place("people", user))
         })
     }
 
@@ -342,15 +299,12 @@ impl Change {
         Ok(Change {
             title: format!("Give {} role {} for ticket {}", name(user), name(role), name(ticket)),
             verb: "Give the ticket grant",
-            is_destructive: false,
             method: "POST",
             target: "/api/rbac/grants/ticket-scoped".to_owned(),
             body: json!({
                 "user": user, "role": role, "ticket": ticket, "customer": number, "reason": reason,
                 "until": until.map(text),
             }),
-            subject: None,
-            back: format!("{PREFIX}/customers/{number}/tickets"),
             facts: vec![
                 ("Agent", user.to_owned()),
                 ("Role", role.to_owned()),
@@ -359,6 +313,7 @@ impl Change {
                 ("Ends", ends),
             ],
             until,
+            ..Change::to(format!("{PREFIX}/customers/{number}/tickets"))
         })
     }
 
@@ -392,10 +347,8 @@ impl Change {
             method: "DELETE",
             target,
             body: json!({ "reason": reason }),
-            subject: None,
-            back,
             facts: vec![("Person", user), ("Holds", what)],
-            until: None,
+            ..Change::to(back)
         })
     }
 }

@@ -24,7 +24,11 @@ struct Home {
     ends: Vec<Grant>,
     held: Vec<Held>,
     clusters: Vec<(String, String, usize)>,
+    may_ask: bool,
     may_grant: bool,
+    may_end: bool,
+    reads_grants: bool,
+    reads_people: bool,
     mapping: String,
     now: DateTime<Utc>,
 }
@@ -43,7 +47,8 @@ pub(super) async fn home(local: &Local<'_>) -> Outcome {
     }
     let own = local.get::<Requests>("/api/rbac/requests?state=pending&mine=true").await?.requests;
     let own = own.into_iter().filter(|asked| asked.requested_by == local.id()).collect();
-    let ends = match local.may("GET", "/api/rbac/grants") {
+    let reads_grants = local.may("GET", "/api/rbac/grants");
+    let ends = match reads_grants {
         true => ending(local, now).await?,
         false => Vec::new(),
     };
@@ -54,6 +59,10 @@ pub(super) async fn home(local: &Local<'_>) -> Outcome {
         ends,
         held,
         clusters: if local.may("GET", "/api/rbac/who") { clusters(local) } else { Vec::new() },
+        may_ask: local.may("POST", "/api/rbac/requests"),
+        may_end: local.may("DELETE", "/api/rbac/grants/x"),
+        reads_grants,
+        reads_people: local.may("GET", "/api/rbac/admins/a"),
         may_grant: local.may("POST", "/api/rbac/grants"),
         mapping: local.mapping().sha256().short().to_owned(),
         now,

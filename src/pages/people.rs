@@ -23,6 +23,8 @@ struct PersonPage {
     reach: Vec<Reach>,
     events: Vec<Event>,
     may_grant: bool,
+    may_end: bool,
+    reads_who: bool,
     now: DateTime<Utc>,
 }
 
@@ -54,6 +56,8 @@ pub(super) async fn person(local: &Local<'_>, id: &str) -> Outcome {
         },
         events,
         may_grant: local.may("POST", "/api/rbac/grants"),
+        may_end: local.may("DELETE", "/api/rbac/grants/x"),
+        reads_who: local.may("GET", "/api/rbac/who"),
         now: local.parts().clock.now(),
     };
     Ok(Shown::page(name(id), render(&page)))

@@ -144,8 +144,14 @@ pub(super) async fn decide(local: &Local<'_>, id: &str) -> Outcome {
         Some("withdraw") => (target("withdraw"), json!({})),
         _ => return Err(Problem::new(400, "`step` is approve, deny or withdraw")),
     };
-    let call =
-        Call { method: "POST", target: &target, body: Some(&body), if_match: None, key: form.get("key") };
+    let call = Call {
+        method: "POST",
+        target: &target,
+        body: Some(&body),
+        if_match: None,
+        is_new: false,
+        key: form.get("key"),
+    };
     match local.send(call).await {
         Ok(_) => Ok(Shown::See(place("requests", id))),
         Err(problem) if problem.status == 412 => {
@@ -180,8 +186,14 @@ pub(super) async fn ask(local: &Local<'_>) -> Outcome {
     if body.get("group").is_some() && body.get("route").is_some() {
         body.as_object_mut().map(|body| body.remove("route"));
     }
-    let call =
-        Call { method: "POST", target: "/api/rbac/requests", body: Some(&body), if_match: None, key: None };
+    let call = Call {
+        method: "POST",
+        target: "/api/rbac/requests",
+        body: Some(&body),
+        if_match: None,
+        is_new: false,
+        key: None,
+    };
     let made = local.send(call).await?;
     let id = made.body.as_ref().and_then(|body| body["id"].as_str()).unwrap_or_default();
     Ok(Shown::See(place("requests", id)))

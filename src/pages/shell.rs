@@ -39,7 +39,7 @@ struct ProblemPage<'p> {
     could: Vec<&'p str>,
     rule: Option<&'p str>,
     missing: Vec<&'p str>,
-    is_denied: bool,
+    may_ask: bool,
     /// Whether something may have been made all the same.
     is_unsure: bool,
 }
@@ -86,7 +86,7 @@ pub(super) fn alone(main: &str) -> String {
 }
 
 /// Why something was not done, and who could do it.
-pub(super) fn problem(problem: &Problem) -> String {
+pub(super) fn problem(problem: &Problem, local: Option<&Local<'_>>) -> String {
     let texts = |name: &str| -> Vec<&str> {
         let list = problem.member(name).and_then(|list| list.as_array());
         list.into_iter().flatten().filter_map(|one| one.as_str()).collect()
@@ -107,7 +107,7 @@ pub(super) fn problem(problem: &Problem) -> String {
         could: texts("could"),
         rule,
         missing,
-        is_denied: problem.status == 403,
+        may_ask: problem.status == 403 && local.is_some_and(|local| local.may("POST", "/api/rbac/requests")),
         is_unsure: problem.status >= 500,
     })
 }

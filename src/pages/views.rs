@@ -120,6 +120,17 @@ pub(super) struct Role {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct Permissions {
+    pub(super) permissions: Vec<PermissionRow>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct PermissionRow {
+    pub(super) name: String,
+    pub(super) roles: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct Grants {
     pub(super) grants: Vec<Grant>,
     pub(super) next: Option<String>,

@@ -10,6 +10,7 @@ use policy::method::Method;
 use policy::rbac::Requirement;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::Person;
+use store::access_requests::Edit;
 use store::grantors::Target;
 use store::rbac_changes::RbacChange;
 
@@ -30,6 +31,7 @@ impl RbacApi {
         (caller, permit): (&Caller, &Permit),
         mapping: &Mapping,
         (state, plan): (&State, &Plan),
+        also: &[RbacChange],
         is_own_end: bool,
     ) -> Result<Verdict, Problem> {
         let gone = || {
@@ -39,6 +41,13 @@ impl RbacApi {
         let person = person(state, caller.kind(), caller.id()).ok_or_else(gone)?;
         if !still_passes(permit, person, &state.registry.catalog) {
             return Err(gone());
+        }
+        // A part of a change is no way around the row by which it is made alone.
+        if let Some(change) =
+            also.iter().find(|change| !lets_in(mapping, person, &state.registry.catalog, change))
+        {
+            let detail = format!("the API's row for this part does not let you in: {}", change.in_words());
+            return Err(Problem::forbidden("no_row", detail, &["callers that the row lets in"]));
         }
         let powers = self.powers(mapping, state);
         let (author, weighed) = ((caller.kind(), caller.id()), plan.weighed(state, &powers));
@@ -54,20 +63,11 @@ impl RbacApi {
         author: Author<'_>,
         mapping: &Mapping,
         (state, plan): (&State, &Plan),
-        change: &RbacChange,
+        edit: &Edit,
     ) -> Result<(), String> {
         let catalog = &state.registry.catalog;
         let person = person(state, author.0, author.1).ok_or("there is no such admin or machine any more")?;
-        let row = route_of(change).and_then(|(method, path)| mapping.find(&path, method).row());
-        // What the row asks for whatever the body says; nothing of a row for whoever is logged in.
-        let required = row.map_or_else(Vec::new, |row| row.kind.required());
-        let (roles, permissions) = (person.roles(catalog), catalog.permissions_of(&person.roles(catalog)));
-        let meets = |requirement: &Requirement| match requirement {
-            Requirement::Role(name) => roles.contains(name),
-            Requirement::Permission(name) => permissions.contains(name),
-        };
-        let is_let_in = row.is_some_and(|row| row.served_by_gate() && row.kind.asks_who());
-        if !is_let_in || !required.into_iter().all(meets) {
+        if !edit.changes().all(|change| lets_in(mapping, person, catalog, change)) {
             return Err("the API's row lets them in no more (rule e)".to_owned());
         }
         let powers = self.powers(mapping, state);
@@ -93,6 +93,21 @@ impl From<Refusal> for Problem {
             .with("missing_permissions", of(|right| matches!(right, Right::Permission(_))))
             .with("missing_groups", of(|right| matches!(right, Right::Group(_) | Right::OutOf(_))))
     }
+}
+
+/// Whether the API's row for a change lets somebody in.
+fn lets_in(mapping: &Mapping, person: &Person, catalog: &Catalog, change: &RbacChange) -> bool {
+    let row = route_of(change).and_then(|(method, path)| mapping.find(&path, method).row());
+    // What the row asks for whatever the body says; nothing of a row for whoever is logged in.
+    let required = row.map_or_else(Vec::new, |row| row.kind.required());
+    let roles = person.roles(catalog);
+    let permissions = catalog.permissions_of(&roles);
+    let meets = |requirement: &Requirement| match requirement {
+        Requirement::Role(name) => roles.contains(name),
+        Requirement::Permission(name) => permissions.contains(name),
+    };
+    let is_let_in = row.is_some_and(|row| row.served_by_gate() && row.kind.asks_who());
+    is_let_in && required.into_iter().all(meets)
 }
 
 /// The method and the path of the API by which a change is made.

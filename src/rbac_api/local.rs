@@ -32,6 +32,8 @@ pub(crate) struct Call<'c> {
     pub(crate) body: Option<&'c Value>,
     /// The ETag that the edit is made on.
     pub(crate) if_match: Option<&'c str>,
+    /// Whether it creates what is not there yet.
+    pub(crate) is_new: bool,
     /// The `Idempotency-Key`.
     pub(crate) key: Option<&'c str>,
 }
@@ -39,7 +41,7 @@ pub(crate) struct Call<'c> {
 impl<'c> Call<'c> {
     /// A read.
     pub(crate) fn get(target: &'c str) -> Call<'c> {
-        Call { method: "GET", target, body: None, if_match: None, key: None }
+        Call { method: "GET", target, body: None, if_match: None, is_new: false, key: None }
     }
 }
 
@@ -95,13 +97,22 @@ impl Local<'_> {
     ///
     /// It is no such form, or another site may have caused it.
     pub(crate) fn form(&self, names: &[&str]) -> Result<Query, Problem> {
+        self.form_with_lists(names, &[])
+    }
+
+    /// The same; each of `lists` may be repeated.
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::form`].
+    pub(crate) fn form_with_lists(&self, names: &[&str], lists: &[&str]) -> Result<Query, Problem> {
         if !csrf::is_form(self.asked.request) {
             return Err(Problem::new(415, "this address takes a form"));
         }
         let text = std::str::from_utf8(self.asked.body);
         let text = text.map_err(|_| Problem::new(400, "the form is not UTF-8"))?;
         let names: Vec<&str> = names.iter().copied().chain([csrf::TOKEN_MEMBER]).collect();
-        let form = Query::parse(Some(text), &names)?;
+        let form = Query::with_lists(Some(text), &names, lists)?;
         csrf::check(self.asked, &self.caller.principal, &self.api.keys, Some(&form))?;
         Ok(form)
     }
@@ -194,7 +205,8 @@ impl Local<'_> {
 /// The request that a client would have sent.
 fn request(call: &Call<'_>) -> Result<Request, Problem> {
     let bad = || Problem::new(400, "a name in the address cannot be sent");
-    let fields = [("If-Match", call.if_match), ("Idempotency-Key", call.key)];
+    let new = call.is_new.then_some("*");
+    let fields = [("If-Match", call.if_match), ("If-None-Match", new), ("Idempotency-Key", call.key)];
     let mut head = format!(
         "{} {} HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n",
         call.method, call.target

@@ -67,7 +67,13 @@ fn described(endpoint: Endpoint) -> Described {
         ),
         Endpoint::Roles => read("Every role", &[], &[(200, Some("Roles"))]),
         Endpoint::Role => read("A role, with its ETag", &[], &[(200, Some("Role"))]),
-        Endpoint::PutRole => edit("Create a role", &[(201, Some("Role")), (200, Some("Preview"))]),
+        Endpoint::PutRole => Described {
+            body: Some("NewRole"),
+            ..edit(
+                "Create a role with what it brings, in one change",
+                &[(201, Some("Role")), (200, Some("Preview"))],
+            )
+        },
         Endpoint::PutParent => edit("Let a role inherit another", &[(200, Some("RoleOrPreview"))]),
         Endpoint::DeleteParent => {
             edit("Stop a role from inheriting another", &[(200, Some("RoleOrPreview"))])
@@ -82,7 +88,13 @@ fn described(endpoint: Endpoint) -> Described {
         }
         Endpoint::Groups => read("Every group", &[], &[(200, Some("Groups"))]),
         Endpoint::Group => read("A group with its members, with its ETag", &[], &[(200, Some("Group"))]),
-        Endpoint::PutGroup => edit("Create a group", &[(201, Some("Group")), (200, Some("Preview"))]),
+        Endpoint::PutGroup => Described {
+            body: Some("NewGroup"),
+            ..edit(
+                "Create a group with its roles and grantors, in one change",
+                &[(201, Some("Group")), (200, Some("Preview"))],
+            )
+        },
         Endpoint::PutGroupRole => edit("Let a group hold a role", &[(200, Some("GroupOrPreview"))]),
         Endpoint::DeleteGroupRole => edit("Revoke a role from a group", &[(200, Some("GroupOrPreview"))]),
         Endpoint::PutGroupGrantor => {
@@ -394,6 +406,7 @@ fn schemas() -> Value {
             ("kind", json!({ "enum": ["access", "edit"] })),
             ("summary", maybe()),
             ("edit", json!({ "type": ["object", "null"] })),
+            ("also", list(json!({ "type": "object" }))),
             ("extends", maybe()),
             ("group", maybe()),
             ("minutes", json!({ "type": ["integer", "null"] })),
@@ -511,7 +524,14 @@ fn schemas() -> Value {
             ("user", text()), ("role", text()), ("ticket", text()), ("customer", json!({ "type": "integer" })),
             ("reason", text()), ("until?", time()),
         ]),
-        "Edit": object(&[("reason?", maybe()), ("description?", maybe()), ("with_approval?", switch())]),
+        "Edit": object(&[("reason?", maybe()), ("with_approval?", switch())]),
+        "NewGroup": object(&[
+            ("reason?", maybe()), ("description?", maybe()), ("roles?", texts()), ("grantors?", grantors()),
+        ]),
+        "NewRole": object(&[
+            ("reason?", maybe()), ("description?", maybe()), ("inherits?", texts()), ("permissions?", texts()),
+            ("groups?", texts()), ("grantors?", grantors()),
+        ]),
         "Request": object(&request_members()),
         "Requests": object(&[("requests", list(reference("Request")))]),
         "JudgedRequest": object(&[

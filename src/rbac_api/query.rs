@@ -14,10 +14,21 @@ pub(crate) struct Query(BTreeMap<String, String>);
 impl Query {
     /// Reads a raw query whose names are among `known`.
     pub(crate) fn parse(raw: Option<&str>, known: &[&str]) -> Result<Query, Problem> {
-        let mut values = BTreeMap::new();
+        Query::with_lists(raw, known, &[])
+    }
+
+    /// The same; each of `lists` may be repeated, and has a value a line.
+    pub(crate) fn with_lists(raw: Option<&str>, known: &[&str], lists: &[&str]) -> Result<Query, Problem> {
+        let mut values = BTreeMap::<String, String>::new();
         for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decoded(name)?, decoded(value)?);
+            if lists.contains(&name.as_str()) {
+                let lines = values.entry(name).or_default();
+                lines.push_str(&value);
+                lines.push('\n');
+                continue;
+            }
             if !known.contains(&name.as_str()) {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 let detail = format!("the query has an unknown parameter; known here: {known}");

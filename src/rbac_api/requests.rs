@@ -411,7 +411,7 @@ impl ApprovalTerms for Approving<'_> {
         let Some(edit) = &judged.edit else { return Ok(()) };
         let author = (edit.by, judged.request.requested_by.as_str());
         self.api
-            .judged_again(author, self.mapping, (&judged.state, &judged.plan), &edit.change)
+            .judged_again(author, self.mapping, (&judged.state, &judged.plan), edit)
             .map_err(RequestError::Requester)
     }
 

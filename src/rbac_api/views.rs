@@ -12,7 +12,7 @@ use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 use policy::rbac::grant::{Liveness, Origin};
 use serde::Serialize;
 use serde_json::{Value, json};
-use store::access_requests::{AccessRequest, RequestState};
+use store::access_requests::{AccessRequest, Edit, RequestState};
 use store::grantors::{Grantor, Target};
 use store::rbac_changes::RbacChange;
 
@@ -171,15 +171,18 @@ pub(super) fn request(request: &AccessRequest, now: DateTime<Utc>) -> Value {
     if is_too_old {
         view["state"] = "expired".into();
     }
-    let edit = request.as_edit().ok().flatten().map(|edit| edit.change);
+    let edit = request.as_edit().ok().flatten();
+    let also: Vec<&RbacChange> = edit.iter().flat_map(|edit| &edit.also).collect();
+    let in_words = |edit: &Edit| edit.changes().map(RbacChange::in_words).collect::<Vec<_>>().join(", ");
     view["kind"] = if request.edit.is_some() { "edit" } else { "access" }.into();
     if request.edit.is_some() {
-        view["summary"] = edit.as_ref().map(RbacChange::in_words).into();
+        view["summary"] = edit.as_ref().map(in_words).into();
         (view["group"], view["minutes"]) = (Value::Null, Value::Null);
     } else {
         view["summary"] = format!("add `{}` to `{}`", request.admin, request.group).into();
     }
-    view["edit"] = json!(edit);
+    view["edit"] = json!(edit.as_ref().map(|edit| &edit.change));
+    view["also"] = json!(also);
     if let (RequestState::Pending, Some(edit)) = (request.state, view["edit"].as_object_mut()) {
         // A grant gets these when it is approved.
         edit.remove("id");

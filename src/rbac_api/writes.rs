@@ -1,5 +1,7 @@
 //! What the API changes. Every change is worked out, judged and made as of one epoch, by [`grants`].
 
+mod creation;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,7 +82,6 @@ struct NewTicketGrant {
 #[serde(default, deny_unknown_fields)]
 struct Edit {
     reason: Option<String>,
-    description: Option<String>,
     /// Of grantors: whether another person has to approve each time.
     with_approval: Option<bool>,
 }
@@ -106,6 +107,8 @@ enum Precondition {
 /// What a request wants.
 struct Wanted {
     change: RbacChange,
+    /// What is made with it: the parts of a group or role that it creates.
+    also: Vec<RbacChange>,
     precondition: Precondition,
     subject: Option<Subject>,
     reason: Option<String>,
@@ -286,7 +289,7 @@ impl RbacApi {
                 (ending(id, grant.ok_or_else(unknown)?), kind)
             }
         };
-        Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
+        Ok(Wanted { change, also: Vec::new(), precondition: Precondition::None, subject: None, reason, kind })
     }
 
     async fn carry_out(
@@ -335,8 +338,9 @@ impl RbacApi {
         let mut patience = Patience::of(&wanted.change);
         while patience.lasts() {
             let now = self.parts.clock.now();
-            let changes = std::slice::from_ref(&wanted.change);
-            let previewed = grants::preview(store, changes, terms, now).await;
+            let changes: Vec<RbacChange> =
+                [&wanted.change].into_iter().chain(&wanted.also).cloned().collect();
+            let previewed = grants::preview(store, &changes, terms, now).await;
             let (state, plan) = match previewed {
                 Err(PeopleError::Changing) => {
                     tokio::time::sleep(PAUSE).await;
@@ -346,7 +350,7 @@ impl RbacApi {
             };
             is_current(wanted, asked, &state)?;
             let verdict = self
-                .judged((caller, asked.permit), &mapping, (&state, &plan), is_own_end)
+                .judged((caller, asked.permit), &mapping, (&state, &plan), &wanted.also, is_own_end)
                 .inspect_err(|problem| {
                     tracing::info!(?problem, request_id = %asked.id, actor = caller.id(), "a change was refused");
                 })?;
@@ -399,7 +403,7 @@ impl RbacApi {
         keyed: Option<Keyed<'_>>,
         now: DateTime<Utc>,
     ) -> Result<AccessRequest, Problem> {
-        let edit = AskedEdit { by: caller.kind(), change: wanted.change.clone() };
+        let edit = AskedEdit { by: caller.kind(), change: wanted.change.clone(), also: wanted.also.clone() };
         let by = (caller.id(), wanted.reason.as_deref());
         let answer = |request: &AccessRequest| keyed.map(|keyed| (keyed, keep_of(&waits(request, now))));
         let (store, notary) = (&self.parts.store, &self.parts.notary);
@@ -482,23 +486,17 @@ fn wanted(
     match endpoint {
         Endpoint::PostGrant => return new_grant(body(asked)?, reason, now),
         Endpoint::PostTicketGrant => return new_ticket_grant(body(asked)?, reason, now),
+        Endpoint::PutGroup => return creation::group(values, asked, reason),
+        Endpoint::PutRole => return creation::role(values, asked, reason),
         _ => {}
     }
     let edit: Edit = if asked.body.is_empty() { Edit::default() } else { body(asked)? };
     let reason = checked_reason(edit.reason.as_deref().or(reason))?;
-    let description = edit.description.unwrap_or_default();
     let with_approval = edit.with_approval.unwrap_or(true);
-    check_text("description", &description, 422)?;
     let own = |text: &&str| (*text).to_owned();
     let group = |name: &&str| Some(Subject::Group(own(name)));
     let role = |name: &&str| Some(Subject::Role(own(name)));
     let (change, subject, kind) = match (endpoint, values) {
-        (Endpoint::PutGroup, [name]) => {
-            (RbacChange::CreateGroup { group: own(name), description }, group(name), Kind::Create(own(name)))
-        }
-        (Endpoint::PutRole, [name]) => {
-            (RbacChange::CreateRole { role: own(name), description }, role(name), Kind::Create(own(name)))
-        }
         (Endpoint::PutPermission, [name]) => (
             RbacChange::CreatePermission { permission: own(name) },
             Some(Subject::Permission),
@@ -544,7 +542,7 @@ fn wanted(
         Kind::Create(_) => Precondition::IsNew,
         _ => Precondition::IsKnown,
     };
-    Ok(Wanted { change, precondition, subject, reason, kind })
+    Ok(Wanted { change, also: Vec::new(), precondition, subject, reason, kind })
 }
 
 fn new_grant(grant: NewGrant, reason: Option<&str>, now: DateTime<Utc>) -> Result<Wanted, Problem> {
@@ -568,7 +566,7 @@ fn new_grant(grant: NewGrant, reason: Option<&str>, now: DateTime<Utc>) -> Resul
         }
     };
     let kind = Kind::Grant(grant);
-    Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
+    Ok(Wanted { change, also: Vec::new(), precondition: Precondition::None, subject: None, reason, kind })
 }
 
 fn new_ticket_grant(
@@ -588,7 +586,7 @@ fn new_ticket_grant(
     let grant = TicketGrant { id: uuid::Uuid::new_v4().to_string(), admin, role, ticket, customer, ends };
     let change = RbacChange::TicketGrant { grant: grant.clone() };
     let kind = Kind::Ticket(grant);
-    Ok(Wanted { change, precondition: Precondition::None, subject: None, reason, kind })
+    Ok(Wanted { change, also: Vec::new(), precondition: Precondition::None, subject: None, reason, kind })
 }
 
 /// What ends a grant with a row of its own.

@@ -1,5 +1,7 @@
 //! The pages at `/console/rbac`, as a browser without a script uses them: forms are read from the page and sent back.
 
+mod registry;
+
 use std::collections::BTreeMap;
 
 use policy::rbac::LegacyRole;
@@ -51,6 +53,8 @@ struct Desk {
 struct Form {
     action: String,
     fields: BTreeMap<String, String>,
+    /// Further values of fields that are repeated.
+    further: Vec<(String, String)>,
 }
 
 impl Form {
@@ -60,18 +64,21 @@ impl Form {
         let form = page.split("<form").find(|form| form.contains(&wanted));
         let form = form.unwrap_or_else(|| panic!("no form to {action}: {page}"));
         let form = form.split("</form>").next().unwrap_or_default();
-        let mut fields = BTreeMap::new();
+        let (mut fields, mut further) = (BTreeMap::new(), Vec::new());
         for input in form.split("<input").skip(1) {
             let tag = input.split('>').next().unwrap_or_default();
             let attribute = |name: &str| {
                 let rest = tag.split_once(&format!("{name}=\""))?.1;
                 Some(unescaped(rest.split('"').next()?))
             };
-            if let Some(name) = attribute(" name") {
-                fields.insert(name, attribute(" value").unwrap_or_default());
+            // A box that is not checked is not sent.
+            let name = attribute(" name").filter(|_| !tag.contains("type=\"checkbox\""));
+            if let Some(name) = name {
+                let before = fields.insert(name.clone(), attribute(" value").unwrap_or_default());
+                further.extend(before.map(|value| (name, value)));
             }
         }
-        Form { action: action.to_owned(), fields }
+        Form { action: action.to_owned(), fields, further }
     }
 
     fn with(mut self, name: &str, value: &str) -> Form {
@@ -79,8 +86,15 @@ impl Form {
         self
     }
 
+    fn with_all(mut self, name: &str, values: &[&str]) -> Form {
+        self.further.extend(values.iter().map(|value| (name.to_owned(), (*value).to_owned())));
+        self
+    }
+
     fn body(&self) -> String {
-        let pairs = self.fields.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
+        let further = self.further.iter().map(|(name, value)| (name, value));
+        let pairs =
+            self.fields.iter().chain(further).map(|(name, value)| format!("{name}={}", encoded(value)));
         pairs.collect::<Vec<_>>().join("&")
     }
 }
@@ -99,6 +113,10 @@ fn encoded(text: &str) -> String {
 
 impl Desk {
     async fn new(database: Database) -> Desk {
+        Desk::on(database, MAPPING).await
+    }
+
+    async fn on(database: Database, mapping: &'static str) -> Desk {
         let world = World::new(database).await;
         let upstream = Recorder::start(world.folder(), "upstream.sock");
         for admin in ["anna", "paul"] {
@@ -110,14 +128,17 @@ impl Desk {
         let freescout = FreeScout::start().await;
         freescout.open(42);
         let setup = Setup {
-            mapping: Some(MAPPING),
+            mapping: Some(mapping),
             upstream: Some(upstream.socket()),
             sections: freescout.settings(20_000).leak(),
             variables: Some(vec![("CONSOLE_GATE_FREESCOUT_KEY", KEY.to_owned())]),
             ..Setup::V2
         };
         let gate = world.gate(&setup).await;
-        let sessions = ["anna", "paul", "ben", "carol"].map(|admin| (admin, world.cookie(admin))).into();
+        // A writer in a group that others may name as grantors.
+        world.admin("dora", &[PLATFORM, "raxx-devops-team"], &[]).await;
+        let sessions =
+            ["anna", "paul", "ben", "carol", "dora"].map(|admin| (admin, world.cookie(admin))).into();
         Desk { sessions, world, gate, freescout, _upstream: upstream }
     }
 
@@ -408,6 +429,7 @@ async fn a_page_shows_nobody_more_than_the_api_does() {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into(),
+        further: Vec::new(),
     };
     let refused = desk.submit("ben", &form(&bens)).await;
     assert_eq!(refused.status, 403, "{}", text(&refused));

@@ -153,7 +153,9 @@ async fn change(database: &Database, now: DateTime<Utc>, wanted: &[RbacChange]) 
 /// What two people had to give: the sealed row names the request, and the request has the change.
 async fn approve(database: &Database, now: DateTime<Utc>, wanted: RbacChange) {
     let request = Uuid::new_v4().to_string();
-    let edit = serde_json::to_string(&Edit { by: CallerKind::Admin, change: wanted.clone() }).unwrap();
+    let edit =
+        serde_json::to_string(&Edit { by: CallerKind::Admin, change: wanted.clone(), also: Vec::new() })
+            .unwrap();
     let insert = format!(
         "INSERT INTO gate_access_requests (id, admin_id, requested_by, group_name, minutes, reason, state, requested_at_utc,
                                            closes_at_utc, closed_at_utc, closed_by, edit)

@@ -73,6 +73,8 @@ pub struct Powers {
     pub eligible: BTreeSet<Arc<str>>,
     /// The groups of cohorts.
     pub cohorts: BTreeSet<Arc<str>>,
+    /// The roles that rows of the mapping require or exempt: such a name opens something before the role exists.
+    pub required: BTreeSet<Arc<str>>,
     pub grantors: Vec<Grantor>,
 }
 
@@ -94,12 +96,18 @@ impl Powers {
         });
         let rules = mapping.approvals().values().chain(mapping.approval_of_edits());
         let cohorts = mapping.clusters().values().filter_map(|rollout| rollout.cohort.as_ref());
+        let required = mapping.rows().iter().flat_map(|row| row.kind.requirements());
+        let required = required.filter_map(|requirement| match requirement {
+            Requirement::Role(name) => Some(name.clone()),
+            Requirement::Permission(_) => None,
+        });
         Powers {
             grant_any: grant_any.map(|name| Right::Permission(name.into())),
             write: write.collect(),
             approvers: rules.flat_map(|rule| rule.by.iter().cloned()).collect(),
             eligible: glass.eligible.clone(),
             cohorts: cohorts.flat_map(|cohort| cohort.groups.iter().cloned()).collect(),
+            required: required.collect(),
             grantors,
         }
     }
@@ -194,6 +202,7 @@ pub fn judge(author: Author<'_>, weighed: &Weighed<'_>, powers: &Powers) -> Resu
         gains_nothing((CallerKind::Admin, &machine.created_by), weighed, powers)?;
     }
     let own = Holdings::of(author.0, author.1, &weighed.before);
+    let created = created(weighed, powers);
     let mut four_eyes = BTreeSet::new();
     for change in weighed.changes {
         let given = given(change, weighed.after.catalog);
@@ -201,7 +210,8 @@ pub fn judge(author: Author<'_>, weighed: &Weighed<'_>, powers: &Powers) -> Resu
         let by_grantors = target.as_ref().and_then(|target| delegation(&own, target, powers));
         let grants_any = holds_grant_any(&own, powers);
         let has_authority = grants_any || by_grantors.is_some();
-        let missing: Vec<Right> = given.iter().filter(|right| !own.is_lasting(right)).cloned().collect();
+        let is_missing = |right: &&Right| !own.is_lasting(right) && !created.contains(right);
+        let missing: Vec<Right> = given.iter().filter(is_missing).cloned().collect();
         if !missing.is_empty() && !has_authority {
             let only_the_group = missing.iter().all(|right| matches!(right, Right::Group(_)));
             let sentence = if only_the_group { Sentence::Group } else { Sentence::Others };
@@ -222,7 +232,9 @@ pub fn judge(author: Author<'_>, weighed: &Weighed<'_>, powers: &Powers) -> Resu
         }
         let by_delegation = !missing.is_empty() && !grants_any;
         let needs_approval = by_delegation && by_grantors.is_some_and(|grantor| grantor.with_approval);
-        four_eyes.extend(given.into_iter().filter(|right| needs_approval || powers.needs_four_eyes(right)));
+        let takes_two =
+            |right: &Right| needs_approval || powers.needs_four_eyes(right) || created.contains(right);
+        four_eyes.extend(given.into_iter().filter(takes_two));
         if let RbacChange::AddGrantor { of, .. } = change {
             four_eyes.insert(Right::Give(of.clone()));
         }
@@ -291,6 +303,16 @@ fn changed_groups(before: &Grants<'_>, after: &Grants<'_>) -> BTreeSet<Arc<str>>
         changed.extend(after.eligible.iter().cloned());
     }
     changed
+}
+
+/// The groups and roles that the change itself creates, and that have no meaning yet: no row, setting or grantor names them,
+/// so they open no more than what they bring. Their author may give them, with another person (sentence c).
+fn created(weighed: &Weighed<'_>, powers: &Powers) -> BTreeSet<Right> {
+    let (before, after) = (weighed.before.catalog, weighed.after.catalog);
+    let groups = after.groups.difference(&before.groups);
+    let groups = groups.filter(|group| !powers.names(group) && ***group != *BREAK_GLASS);
+    let roles = after.roles.difference(&before.roles).filter(|role| !powers.required.contains(*role));
+    groups.cloned().map(Right::Group).chain(roles.cloned().map(Right::Role)).collect()
 }
 
 fn holds_grant_any(own: &Holdings, powers: &Powers) -> bool {

@@ -96,8 +96,9 @@ fn group_of(request: &AccessRequest) -> Option<String> {
 
 /// The content of a request, in words.
 pub fn asked_for(request: &AccessRequest) -> String {
-    let change = waiting(request).map(|change| change.in_words());
-    change.unwrap_or_else(|| {
+    let edit = request.as_edit().ok().flatten();
+    let changes = edit.map(|edit| edit.changes().map(RbacChange::in_words).collect::<Vec<_>>().join(", "));
+    changes.unwrap_or_else(|| {
         format!("add `{}` to `{}` for {} minutes", request.admin, request.group, request.minutes)
     })
 }

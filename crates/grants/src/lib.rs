@@ -55,7 +55,8 @@ pub enum PeopleError {
     #[error("roles would inherit from each other in a cycle: {}", .0.join(" -> "))]
     Cycle(Vec<String>),
     #[error(
-        "`{0}` cannot be a name: names are 1 to 200 characters without white space, control characters, commas and quotes"
+        "`{0}` cannot be a name: a name is 1 to 200 characters, stands in an address as it is, and shows all that it \
+         contains: no white space, control or invisible characters, commas, quotes, slashes, `%`, `?` and `#`"
     )]
     BadName(String),
     #[error("a grant that ends at {0} would never be active")]

@@ -10,6 +10,7 @@ use policy::diagnostic::closest;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
 use policy::rbac::grant::Liveness;
+use policy::text::is_line;
 use store::access_grants::AccessGrant;
 use store::grantors::{Grantor, Target};
 use store::rbac_changes::{
@@ -21,6 +22,9 @@ use super::authority::holdings::Grants;
 use super::authority::{Powers, Weighed};
 use super::state::{AdminTable, State};
 use crate::registry::Registry;
+
+/// The most characters of the name of a group, role or permission.
+const MOST_NAME: usize = 200;
 
 /// What a plan may additionally do.
 #[derive(Clone, Copy, Debug)]
@@ -477,11 +481,16 @@ fn known(kind: &'static str, name: &str, names: &BTreeSet<Arc<str>>) -> Result<(
 }
 
 fn new_name(kind: &'static str, name: &str, names: &BTreeSet<Arc<str>>) -> Result<(), PeopleError> {
+    // It is one segment of an address, which the firewall decodes before it looks for segments.
     let fits = |character: char| {
-        !(character.is_whitespace() || character.is_control() || matches!(character, ',' | '"' | '\'' | '`'))
+        !(character.is_whitespace()
+            || matches!(character, ',' | '"' | '\'' | '`' | '/' | '\\' | '%' | '?' | '#'))
     };
-    if name.is_empty() || name.chars().count() > 200 || !name.chars().all(fits) {
-        return Err(PeopleError::BadName(name.escape_debug().to_string()));
+    let is_name = is_line(name, MOST_NAME) && name.chars().all(fits) && !matches!(name, "" | "." | "..");
+    if !is_name {
+        return Err(PeopleError::BadName(
+            name.chars().take(MOST_NAME).collect::<String>().escape_debug().to_string(),
+        ));
     }
     match names.contains(name) {
         true => Err(PeopleError::Exists { kind, name: name.to_owned() }),

@@ -348,7 +348,7 @@ pub async fn ask_for_edit<'k>(
         admin: edit.change.admin().unwrap_or(by).to_owned(),
         requested_by: by.to_owned(),
         // Contains spaces, unlike the name of any group. It is sealed, so it names no admin.
-        group: format!("edit: {}", without_admin(&edit.change)),
+        group: format!("edit: {}", edit.changes().map(without_admin).collect::<Vec<_>>().join(", ")),
         minutes: 1,
         reason: reason.unwrap_or_default().to_owned(),
         ticket: None,
@@ -363,7 +363,8 @@ pub async fn ask_for_edit<'k>(
         extends: None,
         edit: Some(text),
     };
-    let detail = json!({ "edit": super::without_admins(std::slice::from_ref(&edit.change)) });
+    let changes: Vec<RbacChange> = edit.changes().cloned().collect();
+    let detail = json!({ "edit": super::without_admins(&changes) });
     let note = record(&request, "requested", by, reason, detail);
     let kept = answer(&request);
     let kept = kept.as_ref().map(|(keyed, answer)| keyed.with(answer));
@@ -421,11 +422,10 @@ pub async fn judge(
     let unknown = || RequestError::Unknown(id.to_owned());
     let request = store.access_request(id).await?.ok_or_else(unknown)?;
     let edit = request.as_edit()?;
-    let change = match &edit {
-        Some(edit) => from_now(edit.change.clone(), now),
-        None => grant_of(&request, now, &uuid::Uuid::new_v4().to_string()),
+    let wanted: Vec<RbacChange> = match &edit {
+        Some(edit) => edit.changes().map(|change| from_now(change.clone(), now)).collect(),
+        None => vec![grant_of(&request, now, &uuid::Uuid::new_v4().to_string())],
     };
-    let wanted = [change];
     let (mut state, plan) = super::preview(store, &wanted, terms(), now).await?;
     // Read after the state: the transaction detects an approval that comes later.
     let approvals = store.approvals(id).await?;

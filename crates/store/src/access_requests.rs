@@ -89,6 +89,16 @@ pub struct Edit {
     /// Who asked for it.
     pub by: CallerKind,
     pub change: RbacChange,
+    /// What is made with it: the roles and grantors of a group that it creates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<RbacChange>,
+}
+
+impl Edit {
+    /// Every change of it, in order.
+    pub fn changes(&self) -> impl Iterator<Item = &RbacChange> {
+        std::iter::once(&self.change).chain(&self.also)
+    }
 }
 
 impl AccessRequest {
@@ -102,7 +112,7 @@ impl AccessRequest {
         let edit: Result<Edit, _> = serde_json::from_str(text);
         let broken =
             || StoreError::Broken(format!("the request {} has an edit that cannot be read", self.id));
-        edit.ok().filter(|edit| edit.change.can_wait()).map(Some).ok_or_else(broken)
+        edit.ok().filter(|edit| edit.changes().all(RbacChange::can_wait)).map(Some).ok_or_else(broken)
     }
 }
 

@@ -71,6 +71,7 @@ fn powers() -> Powers {
         approvers: ["leads".into()].into(),
         eligible: ["medics".into()].into(),
         cohorts: ["pilot".into()].into(),
+        required: ["r9".into()].into(),
         grantors: vec![Grantor {
             of: Target::Group("team".to_owned()),
             by: "hosts".to_owned(),
@@ -114,6 +115,8 @@ impl World {
             }),
             RbacChange::EndGrant { id, .. } => after.timed.retain(|grant| grant.id != id),
             RbacChange::TicketGrant { grant } => after.tickets.push(grant),
+            RbacChange::CreateGroup { group, .. } => drop(after.catalog.groups.insert(group.into())),
+            RbacChange::CreateRole { role, .. } => drop(after.catalog.roles.insert(role.into())),
             RbacChange::GrantRole { group, role } => edge(&group, &role, |catalog| &mut catalog.group_roles),
             RbacChange::RevokeRole { group, role } => {
                 after.catalog.group_roles.entry(group.as_str().into()).or_default().remove(role.as_str());
@@ -129,10 +132,12 @@ impl World {
 
     /// `allow`, `approve`, or the letter of the sentence.
     fn verdict(&self, author: &str, change: RbacChange) -> String {
-        let (after, powers) = (self.after(&change), powers());
-        let changes = [change];
-        let weighed =
-            Weighed { changes: &changes, before: self.grants(&powers), after: after.grants(&powers) };
+        self.verdict_of_all(author, &[change])
+    }
+
+    fn verdict_of_all(&self, author: &str, changes: &[RbacChange]) -> String {
+        let (after, powers) = (changes.iter().fold(self.clone(), |world, one| world.after(one)), powers());
+        let weighed = Weighed { changes, before: self.grants(&powers), after: after.grants(&powers) };
         let kind = if author == "bot" { CallerKind::Machine } else { CallerKind::Admin };
         match judge((kind, author), &weighed, &powers) {
             Ok(Verdict::Allow) => "allow".to_owned(),
@@ -246,6 +251,45 @@ fn each_way_to_more_is_closed_by_its_sentence() {
         let world = world(members, group_roles, inherits, permits);
         let words = change.in_words();
         assert_eq!(world.verdict(author, change), expected, "{members} | {group_roles}: {author}: {words}");
+    }
+}
+
+/// Before, only an operator could use a group or role that somebody had created: neither has a holder who could give it.
+#[test]
+fn what_a_change_creates_is_given_by_it_with_another_person() {
+    let create =
+        |group: &str| RbacChange::CreateGroup { group: group.to_owned(), description: String::new() };
+    let role = |role: &str| RbacChange::CreateRole { role: role.to_owned(), description: String::new() };
+    let permit =
+        |permission: &str| RbacChange::Permit { role: "r3".to_owned(), permission: permission.to_owned() };
+    let hosts = |group: &str| RbacChange::AddGrantor {
+        of: Target::Group(group.to_owned()),
+        by: "hosts".to_owned(),
+        with_approval: false,
+    };
+    let mut world = world("Anna>ops", "ops>writer ops>r1", "", "r1>p");
+    // The settings name it, and the registry does not have it yet.
+    world.catalog.groups.remove("medics");
+    let cases = [
+        (vec![create("new")], "allow"),
+        (vec![create("new"), holds("new", "r1")], "allow"),
+        (vec![create("new"), holds("new", "r1"), hosts("new")], "approve"),
+        (vec![create("new"), join("Ben", "new")], "approve"),
+        // What she does not hold, she does not give through what she creates.
+        (vec![create("new"), holds("new", "r2"), hosts("new")], "b"),
+        (vec![create("new"), hosts("team")], "d"),
+        (vec![create("medics"), join("Ben", "medics")], "d"),
+        (vec![create("medics"), hosts("medics")], "d"),
+        (vec![role("r3"), inherits("r3", "r1"), permit("p"), holds("team", "r3")], "approve"),
+        (vec![role("r3"), permit("any"), holds("team", "r3")], "b"),
+        (vec![role("r3"), inherits("r3", "r2"), holds("team", "r3")], "b"),
+        (vec![role("r3"), holds("ops", "r3")], "a"),
+        // A row requires it: its name opens something.
+        (vec![role("r9"), holds("team", "r9")], "b"),
+    ];
+    for (changes, expected) in cases {
+        let words: Vec<String> = changes.iter().map(RbacChange::in_words).collect();
+        assert_eq!(world.verdict_of_all("Anna", &changes), expected, "{words:?}");
     }
 }
 
