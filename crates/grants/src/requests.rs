@@ -426,7 +426,13 @@ pub async fn judge(
         Some(edit) => edit.changes().map(|change| from_now(change.clone(), now)).collect(),
         None => vec![grant_of(&request, now, &uuid::Uuid::new_v4().to_string())],
     };
-    let (mut state, plan) = super::preview(store, &wanted, terms(), now).await?;
+    let (mut state, plan) = match super::preview(store, &wanted, terms(), now).await {
+        // It is decided, and what it creates is there: it would do nothing now.
+        Err(PeopleError::Exists { .. }) if request.state != RequestState::Pending => {
+            super::preview(store, &[], terms(), now).await?
+        }
+        previewed => previewed?,
+    };
     // Read after the state: the transaction detects an approval that comes later.
     let approvals = store.approvals(id).await?;
     let powers = powers(&state);

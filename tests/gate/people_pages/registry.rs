@@ -36,9 +36,11 @@ impl Desk {
 
     /// Approves the request at that address by its page.
     async fn approve(&self, admin: &str, place: &str) {
-        let page = self.page(admin, place.strip_prefix("/console/rbac").expect("a page")).await;
+        let path = place.strip_prefix("/console/rbac").expect("a page");
+        let page = self.page(admin, path).await;
         let done = self.submit(admin, &Form::of(&page, place).with("step", "approve")).await;
         assert_eq!(done.status, 303, "{page}\n{}", text(&done));
+        assert!(self.page(admin, path).await.contains("approved"), "{place}");
     }
 }
 
