@@ -35,6 +35,7 @@ fn verifies_beside(gate: &support::Gate, written: &[&str]) {
 }
 
 mod access_model;
+mod agreement;
 mod bench;
 mod bodies;
 mod callers;
