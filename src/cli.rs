@@ -37,6 +37,7 @@ mod keygen;
 mod lint;
 mod migrate;
 mod overrides;
+mod pages;
 mod passkey;
 mod people;
 mod progress;
@@ -193,6 +194,7 @@ commands! {
         coverage::{Coverage, run} reads;
         lint::{Lint, run} reads;
         import::{Import, run} acts;
+        pages::{Pages, run} depends;
         history::{History, run} reads;
         rollback::{Rollback, run} acts;
     }

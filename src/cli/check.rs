@@ -31,6 +31,7 @@ use store::SharedStore;
 use workbench::report::style::{Style, columns};
 use workbench::report::{Finding, Format, Level, json, rules, sarif, text};
 
+pub(super) use self::fix::replace;
 use super::help::Examples;
 use super::{Common, with_store};
 use crate::facts::rolled_back::{RolledBack, rolled_back};

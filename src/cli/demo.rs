@@ -14,13 +14,13 @@ use anyhow::Context as _;
 use clap::Args;
 use ledger::{AuditEvent, Notary};
 use policy::ids::AdminId;
-use policy::mapping::Mapping;
+use policy::mapping::{Mapping, counted};
 use store::SharedStore;
 use store::control::RBAC_V2_FLAG;
 
 use self::folder::Folder;
 use super::help::Examples;
-use super::{Common, Ended, with_notary};
+use super::{Common, Ended, pages, with_notary};
 use crate::server::{self, Start};
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
@@ -63,6 +63,7 @@ cluster = "S1"
 "GET /api/customer-audit/<int:id>" = { legacy = ["superadmin"], role = "raptor-audit-support", ticket = { query = "ticket_id", customer = "path:id", without = ["raptor-audit-admin", "raptor-audit-compliance"] } }
 
 [approval]
+edits = { by = ["raxx-devops-team"] }
 raxx-devops-team = { by = ["raxx-platform-admins"], quorum = 1, longest = "8h" }
 raxx-support-team = { by = ["raxx-platform-admins"], longest = "8h" }
 "#;
@@ -104,27 +105,11 @@ pub(super) fn run(demo: &Demo, _: &Common) -> anyhow::Result<Ended> {
     Ok(Ended::Clean)
 }
 
-/// The mapping with `/api/rbac` handed to the gate, as the comment beside the row describes, and with [`FURTHER_ROWS`].
-fn with_own_api(routes: &str) -> String {
-    let is_row = |line: &str| line.starts_with('"') && line.contains("= {");
-    let mut rows = FURTHER_ROWS.lines().filter(|line| is_row(line)).count();
-    let mut text = String::new();
-    for line in routes.lines() {
-        let own =
-            line.strip_prefix("# ").filter(|rest| rest.starts_with('"') && rest.contains("gate = true"));
-        if line.starts_with("\"* /api/rbac/grants/*\"") {
-            continue;
-        }
-        let line = own.unwrap_or(line);
-        rows += usize::from(is_row(line));
-        text.push_str(line);
-        text.push('\n');
-    }
-    let counted = text.lines().map(|line| match line.starts_with("rows = ") {
-        true => format!("rows = {rows}\n"),
-        false => format!("{line}\n"),
-    });
-    counted.chain([FURTHER_ROWS.to_owned()]).collect()
+/// The shipped mapping with the demo's rollout, the pages on, and [`FURTHER_ROWS`].
+fn demo_routes() -> anyhow::Result<String> {
+    let routes = rolled_out(include_str!("../../routes.toml"));
+    let routes = pages::enabled("routes.toml", &routes, pages::READER, pages::WRITER)?.text + FURTHER_ROWS;
+    Ok(counted(&routes).context("the demo's mapping is not sound")?.text)
 }
 
 /// The mapping with the demo's rollout in place of its own.
@@ -144,7 +129,7 @@ fn rolled_out(routes: &str) -> String {
 /// Writes the demo's files and reads its settings back from them, as `serve` would.
 fn settings(ports: Ports, folder: &Folder) -> anyhow::Result<Settings> {
     let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("routes.toml"), with_own_api(&rolled_out(include_str!("../../routes.toml"))))?;
+    std::fs::write(path("routes.toml"), demo_routes()?)?;
     let file = path("gate.toml");
     let text = format!(
         "environment = \"development\"\n\
@@ -202,6 +187,16 @@ async fn people(store: &SharedStore, notary: &Notary, settings: &Settings) -> an
         let what = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
         personas.push(Persona { id: id.to_string(), what });
     }
+    // Who writes, and is in a group that others can name as grantors.
+    let lead = AdminId::new("support-lead");
+    store.add_admin(&lead, &format!("{lead}@example.com"), "support lead").await?;
+    for group in ["raxx-platform-admins", "raxx-support-team"] {
+        store.join_group(&lead, group, "demo").await?;
+    }
+    personas.push(Persona {
+        id: lead.to_string(),
+        what: "in raxx-platform-admins and raxx-support-team".to_owned(),
+    });
     let file = settings.mapping.file.display().to_string();
     let mapping = Mapping::parse(&file, &std::fs::read_to_string(&settings.mapping.file)?)?;
     for role in mapping.legacy_roles() {
@@ -238,8 +233,8 @@ fn guide(demo: &Demo, ports: Ports, folder: &Folder, personas: &[Persona]) -> St
 {moved}\
 console-gate demo. Click through it:
 
-    {gate}/auth/home        {people} people to log in as, and every route with who decides it
     {gate}/console/rbac     who may do what and why, requests, grants, tickets: log in as in-raxx-platform-admins
+    {gate}/auth/home        {people} people to log in as, and every route with who decides it
     {admin}/readyz    {admin}/metrics
 
 Or with curl, one by one:

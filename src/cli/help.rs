@@ -16,7 +16,7 @@ const OF_THE_PROGRAM: Examples = &[(
 /// Subcommands for which a global option has no effect, or the only ones for which it has one: by the first word of the
 /// path, or the whole path.
 const WITHOUT_SETTINGS: &[&str] = &["completions", "man", "keygen", "import", "demo", "config schema"];
-const WITHOUT_DATABASE: &[&str] = &["lint", "healthcheck"];
+const WITHOUT_DATABASE: &[&str] = &["lint", "pages", "healthcheck"];
 const WITH_MAPPING: &[&str] = &[
     "serve",
     "exec",
@@ -32,6 +32,7 @@ const WITH_MAPPING: &[&str] = &[
     "replay",
     "backfill",
     "who",
+    "pages",
     "rollback",
     "review",
     "break-glass",

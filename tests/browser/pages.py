@@ -272,6 +272,45 @@ canary_minutes = 0
         body = f"new URLSearchParams({{ as: {json.dumps(who)} }})"
         self.evaluate(f"fetch('/auth/login', {{ method: 'POST', body: {body} }}).then((one) => one.status)")
 
+    def create_and_give(self, pages: str) -> None:
+        """A role and a group are created, approved by somebody else, and the group is given by a grantor."""
+        origin = pages.removesuffix("/console/rbac")
+        for kind, fields, boxes in (
+            ("role", {"role": "night-reader"}, ("parents=console-user",)),
+            ("group", {"group": "night-desk", "description": "at night", "with_approval": "false"},
+             ("roles=console-user", "grantors=raxx-support-team")),
+        ):
+            self.log_in(origin, "in-raxx-platform-admins")
+            self.assertEqual(self.goes(f"{pages}/{kind}s/new"), 200)
+            for name, value in {**fields, "reason": "RAXX-7"}.items():
+                self.evaluate(f"document.querySelector('main [name={name}]').value = {json.dumps(value)}")
+            for box in boxes:
+                name, value = box.split("=")
+                self.evaluate(f"document.querySelector('[name={name}][value={value}]').click()")
+            self.evaluate("document.querySelector('main form button.main').click()")
+            browser.BreakGlass.wait(self, "the review", lambda: "Check your answers" in self.words())
+            self.look(f"new-{kind}-review")
+            self.evaluate("document.querySelector('main form button.main').click()")
+            browser.BreakGlass.wait(self, "the request", lambda: "What an approval opens" in self.words())
+            request = str(self.evaluate("location.pathname"))
+            self.log_in(origin, "in-raxx-devops-team")
+            self.assertEqual(self.goes(origin + request), 200)
+            self.look(f"new-{kind}-request")
+            self.evaluate("document.querySelector('[value=approve]').click()")
+            browser.BreakGlass.wait(self, "the approval", lambda: "approved" in self.words())
+        self.log_in(origin, "support-lead")
+        self.goes(f"{pages}/grants/new?group=night-desk")
+        self.evaluate("document.querySelector('[name=user]').value = 'in-antlers-user'")
+        self.evaluate("document.querySelector('main [name=reason]').value = 'the night'")
+        self.evaluate("document.querySelector('main form button.main').click()")
+        browser.BreakGlass.wait(self, "the review", lambda: "Check your answers" in self.words())
+        self.evaluate("document.querySelector('main form button.main').click()")
+        browser.BreakGlass.wait(self, "the person", lambda: "Holds now, and why" in self.words())
+        self.assertIn("night-desk", self.words())
+        for name, place in (("new-group-page", "/groups/night-desk"), ("new-role-page", "/roles/night-reader")):
+            self.assertEqual(self.goes(pages + place), 200)
+            self.look(name)
+
     def test_the_pages_for_people(self) -> None:
         port, admin = browser.free_port(), browser.free_port()
         origin = f"http://127.0.0.1:{port}"
@@ -294,7 +333,8 @@ canary_minutes = 0
         self.log_in(origin, "in-raxx-platform-admins")
         places = {
             "home": "", "people": "/people", "person": "/people/in-raxx-support-team", "groups": "/groups",
-            "group": "/groups/raxx-support-team", "roles": "/roles", "role": "/roles/console-manager", "grants": "/grants",
+            "group": "/groups/raxx-support-team", "new-group": "/groups/new", "new-role": "/roles/new",
+            "new-permission": "/permissions/new", "roles": "/roles", "role": "/roles/console-manager", "grants": "/grants",
             "grant-form": "/grants/new", "timeline": "/timeline", "requests": "/requests", "tickets": "/customers/7/tickets",
             "matrix": "/matrix?cluster=S6", "try": "/try?method=GET&path=/console/flags&as=in-raxx-support-team",
             "search": "/search?q=a",
@@ -309,6 +349,7 @@ canary_minutes = 0
         self.evaluate("document.querySelector('[value=approve]').click()")
         browser.BreakGlass.wait(self, "the approval", lambda: "approved" in self.words())
         self.look("request-approved")
+        self.create_and_give(pages)
         # Who may not read is told who could let them.
         self.log_in(origin, "in-antlers-user")
         self.assertEqual(self.goes(f"{pages}/people"), 403)

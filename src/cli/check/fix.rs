@@ -28,7 +28,7 @@ pub(super) fn fix(file: &Path, source: String) -> anyhow::Result<String> {
 }
 
 /// Replaces a file in one step, as a gate requires, and keeps its owner and mode.
-fn replace(target: &Path, text: &str) -> std::io::Result<()> {
+pub(in crate::cli) fn replace(target: &Path, text: &str) -> std::io::Result<()> {
     let new = beside(target);
     let outcome = write(&new, target, text).and_then(|()| std::fs::rename(&new, target));
     if outcome.is_err() {
