@@ -19,6 +19,7 @@ mod offers;
 mod openapi;
 pub(crate) mod query;
 mod readers;
+mod recorded;
 pub(crate) mod reply;
 mod requests;
 pub mod routes;
@@ -64,6 +65,8 @@ pub struct Parts {
     /// The help desk; `None` where there is none, or grants for tickets are switched off.
     pub tickets: Option<Arc<Tickets>>,
     pub settings: settings::RbacApi,
+    /// How the decision log is kept, by which the last use of a grant is known.
+    pub decisions: settings::Decisions,
     pub break_glass: Arc<BreakGlass>,
     /// The permission to close reviews of break-glass sessions.
     pub review: Option<String>,
@@ -75,7 +78,7 @@ pub struct RbacApi {
     keys: Keys,
     /// Held by the change that is being made.
     turn: tokio::sync::Mutex<()>,
-    /// The registry that denials were last judged by, and the epoch at which it was read.
+    /// The registry as it was last read, and the epoch at which it was read.
     registry: tokio::sync::Mutex<Option<(Epoch, Arc<Catalog>)>>,
 }
 

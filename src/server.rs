@@ -328,6 +328,7 @@ async fn prepare(
         clock: clock.clone(),
         tickets: tickets.clone(),
         settings: settings.rbac_api.clone(),
+        decisions: settings.decisions.clone(),
         break_glass: Arc::new(break_glass(settings, &store, &notary, &alerts)?),
         review: settings.break_glass.review.clone(),
     };

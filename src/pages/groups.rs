@@ -8,7 +8,7 @@ use super::change::edits;
 use super::graph::Graph;
 use super::template::render;
 use super::views::{Group, GroupRow, Groups, PermissionRow, Permissions, Role, Roles};
-use super::words::{counted, exact, name, origin, part, place, relative};
+use super::words::{counted, exact, last_use, name, origin, part, place, relative};
 use super::{Outcome, PREFIX, Shown};
 use crate::rbac_api::local::Local;
 

@@ -73,8 +73,8 @@ pub(super) async fn home(local: &Local<'_>) -> Outcome {
 /// The live grants that end within a day, the next one first.
 async fn ending(local: &Local<'_>, now: DateTime<Utc>) -> Result<Vec<Grant>, Problem> {
     let soon = now + chrono::TimeDelta::days(1);
-    let mut all: Vec<Grant> = local.grants().await?;
-    all.retain(|grant| grant.live && grant.ends_at_utc.is_some_and(|ends| ends <= soon));
+    let mut all: Vec<Grant> =
+        local.grants(|grant| grant.is_live(now) && grant.ends.is_some_and(|ends| ends <= soon)).await?;
     all.sort_by_key(|grant| grant.ends_at_utc);
     all.truncate(MOST_ENDING);
     Ok(all)

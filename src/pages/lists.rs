@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::template::render;
 use super::views::{AdminRow, Admins, Event, Events, Grant, Grants, Groups, Roles};
-use super::words::{exact, exact_or, name, origin, part, place, relative};
+use super::words::{exact, exact_or, last_use, name, origin, part, place, relative};
 use super::{Outcome, PREFIX, Shown};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::query::Query;

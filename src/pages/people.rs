@@ -8,7 +8,7 @@ use policy::rbac::census::CallerKind;
 use super::matrix::{Reach, reach};
 use super::template::render;
 use super::views::{Admin, Event, Events, Grant, Grants, Me};
-use super::words::{counted, exact, exact_or, name, origin, part, place, relative};
+use super::words::{counted, exact, exact_or, last_use, name, origin, part, place, relative};
 use super::{Outcome, PREFIX, Shown};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::reply::Problem;

@@ -27,8 +27,7 @@ struct Panel {
 
 pub(super) async fn panel(local: &Local<'_>, id: &str) -> Outcome {
     let customer: i64 = id.parse().map_err(|_| Problem::new(404, "a customer is a number"))?;
-    let mut all: Vec<Grant> = local.grants().await?;
-    all.retain(|grant| grant.customer_id == Some(customer));
+    let all: Vec<Grant> = local.grants(|grant| grant.customer == Some(customer)).await?;
     let (live, mut ended): (Vec<Grant>, Vec<Grant>) = all.into_iter().partition(|grant| grant.live);
     ended.sort_by_key(|grant| std::cmp::Reverse(grant.over_at()));
     ended.truncate(50);

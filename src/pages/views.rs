@@ -22,6 +22,10 @@ pub(super) struct Held {
     pub(super) origin: String,
     pub(super) group: String,
     pub(super) until: Option<DateTime<Utc>>,
+    pub(super) granted_by: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) last_used_at_utc: Option<DateTime<Utc>>,
+    pub(super) use_known_since_utc: Option<DateTime<Utc>>,
     #[serde(default)]
     pub(super) can_end: bool,
     #[serde(default)]
@@ -35,6 +39,10 @@ pub(super) struct TicketHeld {
     pub(super) ticket_id: Option<String>,
     pub(super) customer_id: Option<i64>,
     pub(super) until: Option<DateTime<Utc>>,
+    pub(super) granted_by: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) last_used_at_utc: Option<DateTime<Utc>>,
+    pub(super) use_known_since_utc: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,6 +103,9 @@ pub(super) struct Member {
     pub(super) origin: String,
     pub(super) until: Option<DateTime<Utc>>,
     pub(super) granted_by: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) last_used_at_utc: Option<DateTime<Utc>>,
+    pub(super) use_known_since_utc: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -153,6 +164,8 @@ pub(super) struct Grant {
     pub(super) revoked_at_utc: Option<DateTime<Utc>>,
     pub(super) revoked_by: Option<String>,
     pub(super) live: bool,
+    pub(super) last_used_at_utc: Option<DateTime<Utc>>,
+    pub(super) use_known_since_utc: Option<DateTime<Utc>>,
 }
 
 impl Grant {

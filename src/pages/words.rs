@@ -105,6 +105,19 @@ pub(super) fn relative(now: impl Given<DateTime<Utc>>, time: impl Given<DateTime
     if is_past { format!("{text} ago") } else { format!("in {text}") }
 }
 
+/// When a grant was last used, as far as that is recorded.
+pub(super) fn last_use(
+    now: impl Given<DateTime<Utc>>,
+    last: impl Given<Option<DateTime<Utc>>>,
+    known_since: impl Given<Option<DateTime<Utc>>>,
+) -> String {
+    match (last.given(), known_since.given()) {
+        (Some(last), _) => relative(now, last),
+        (None, Some(since)) => format!("no use known since {}", exact(since)),
+        (None, None) => "not recorded".to_owned(),
+    }
+}
+
 /// `2 h`, `30 min`, `3 days`.
 pub(super) fn minutes(count: impl Given<i64>) -> String {
     let count = usize::try_from(count.given()).unwrap_or_default();

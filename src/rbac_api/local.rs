@@ -9,6 +9,7 @@ use policy::firewall::{Policy, Request, inspect};
 use policy::mapping::Mapping;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use store::access_grants::{AccessGrant, GrantsOf};
 
 use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
@@ -144,15 +145,19 @@ impl Local<'_> {
         serde_json::from_value(reply.body.unwrap_or_default()).map_err(|error| Problem::unavailable(&error))
     }
 
-    /// Every grant, as the API lists them, in one read.
+    /// The grants that fit, as the API lists them, whatever their number.
     ///
     /// # Errors
     ///
     /// As [`Local::get`].
-    pub(crate) async fn grants<T: DeserializeOwned>(&self) -> Result<Vec<T>, Problem> {
+    pub(crate) async fn grants<T: DeserializeOwned>(
+        &self,
+        fits: impl FnMut(&AccessGrant) -> bool,
+    ) -> Result<Vec<T>, Problem> {
         self.require("/api/rbac/grants")?;
-        let all = self.api.every_grant().await?;
-        let grants = all.into_iter().map(serde_json::from_value);
+        let mut all = self.api.parts.store.access_grants(GrantsOf::default()).await?;
+        all.retain(fits);
+        let grants = self.api.recorded(&self.caller, &all).await?.into_iter().map(serde_json::from_value);
         grants.collect::<Result<_, _>>().map_err(|error| Problem::unavailable(&error))
     }
 

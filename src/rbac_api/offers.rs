@@ -64,8 +64,8 @@ impl RbacApi {
         })
     }
 
-    /// The registry as of an epoch, read once for all denials until access changes.
-    async fn registry(&self, epoch: Epoch) -> Result<Arc<Catalog>, StoreError> {
+    /// The registry as of an epoch, read once for all requests until access changes.
+    pub(super) async fn registry(&self, epoch: Epoch) -> Result<Arc<Catalog>, StoreError> {
         let mut kept = self.registry.lock().await;
         if let Some((of, catalog)) = &*kept
             && *of >= epoch

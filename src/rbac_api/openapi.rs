@@ -436,12 +436,12 @@ fn schemas() -> Value {
         },
         "Held": object(&[("id", maybe()), ("origin", origin()), ("group", text()), ("until", time())]),
         "OwnGrant": object(&[
-            ("id", maybe()), ("origin", origin()), ("group", text()), ("until", time()), ("ends_soon", switch()),
-            ("can_end", switch()), ("can_extend", switch()),
+            ("id", maybe()), ("origin", origin()), ("group", text()), ("until", time()), ("ends_soon?", switch()),
+            ("can_end?", switch()), ("can_extend?", switch()), ("granted_by", maybe()), ("reason", maybe()), ("starts_at_utc", time()), ("last_used_at_utc", time()), ("use_known_since_utc", time()),
         ]),
         "TicketGrant": object(&[
             ("id", text()), ("role", text()), ("ticket_id", text()), ("customer_id", json!({ "type": ["integer", "null"] })),
-            ("until", time()), ("ends_soon", switch()),
+            ("until", time()), ("ends_soon", switch()), ("granted_by?", maybe()), ("reason?", maybe()), ("starts_at_utc?", time()), ("last_used_at_utc?", time()), ("use_known_since_utc?", time()),
         ]),
         "Way": object(&[("grant", reference("Held")), ("roles", texts()), ("permission?", text())]),
         "Me": object(&[
@@ -476,7 +476,7 @@ fn schemas() -> Value {
         "Group": object(&[
             ("name", text()), ("roles", texts()), ("effective_roles", texts()), ("effective_permissions", texts()),
             ("members", list(object(&[
-                ("user", text()), ("grant", maybe()), ("origin", origin()), ("until", time()), ("granted_by", maybe()),
+                ("user", text()), ("grant", maybe()), ("origin", origin()), ("until", time()), ("granted_by", maybe()), ("reason?", maybe()), ("starts_at_utc?", time()), ("last_used_at_utc?", time()), ("use_known_since_utc?", time()),
             ]))),
             ("machines", texts()), ("grantors", grantors()),
         ]),
@@ -488,7 +488,7 @@ fn schemas() -> Value {
             next(),
         ]),
         "Admin": object(&[
-            ("id", text()), ("enabled", switch()), ("grants", list(reference("Held"))),
+            ("id", text()), ("enabled", switch()), ("grants", list(reference("OwnGrant"))),
             ("ticket_grants", list(reference("TicketGrant"))), ("legacy_roles", texts()), ("roles", list(named())), ("permissions", list(named())),
         ]),
         "AdminRoutes": object(&[
@@ -502,7 +502,7 @@ fn schemas() -> Value {
             ("id", text()), ("origin", origin()), ("user", text()), ("group", maybe()), ("role", maybe()),
             ("ticket_id", maybe()), ("customer_id", json!({ "type": ["integer", "null"] })), ("granted_by", maybe()),
             ("starts_at_utc", time()), ("ends_at_utc", time()), ("reason", maybe()), ("revoked_at_utc", time()),
-            ("revoked_by", maybe()), ("live", switch()), ("audit?", list(reference("AuditRow"))),
+            ("revoked_by", maybe()), ("live", switch()), ("last_used_at_utc?", time()), ("use_known_since_utc?", time()), ("audit?", list(reference("AuditRow"))),
         ]),
         "GrantOrPreview": either("Grant", "Preview"),
         "Grants": object(&[("grants", list(reference("Grant"))), next()]),

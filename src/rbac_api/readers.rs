@@ -60,11 +60,12 @@ impl Reading<'_> {
             Some(person) => self.held(&state, person).await?,
             None => Vec::new(),
         };
-        let grants: Vec<Value> = grants.iter().map(|grant| self.own(grant, &state)).collect();
-        let tickets = match caller.kind() {
-            CallerKind::Admin => self.ticket_grants_of(caller.id(), &state).await?,
-            CallerKind::Machine => Vec::new(),
-        };
+        let mut grants: Vec<Value> = grants.iter().map(|grant| self.own(grant, &state)).collect();
+        let mut tickets = Vec::new();
+        if caller.kind() == CallerKind::Admin {
+            tickets = self.ticket_grants_of(caller.id(), &state).await?;
+            self.recorded_of(caller.id(), [&mut grants, &mut tickets]).await?;
+        }
         let token = match caller.principal {
             Principal::Machine { .. } => None,
             Principal::Admin { .. } => csrf::token(self.asked.request, &caller.principal, &self.api.keys),
@@ -92,6 +93,16 @@ impl Reading<'_> {
         let has_rule = self.api.parts.mappings.running().approval(&grant.group).is_some();
         own["can_extend"] = (is_asked_for && has_rule).into();
         own
+    }
+
+    /// Adds what is recorded about them to grants of an admin.
+    async fn recorded_of(&self, admin: &str, [grants, tickets]: [&mut Vec<Value>; 2]) -> Result<(), Problem> {
+        let of = GrantsOf { admin: Some(admin), of: None };
+        let count = grants.len();
+        grants.append(tickets);
+        self.api.with_records(self.caller, of, "id", grants).await?;
+        *tickets = grants.split_off(count);
+        Ok(())
     }
 
     /// An admin's live grants for tickets.
@@ -340,7 +351,13 @@ impl Reading<'_> {
     pub(super) async fn group(&self, name: &str) -> Outcome {
         self.query(&[])?;
         let state = self.state().await?;
-        tagged(views::group(&state.registry, &state, &state.grantors, name), "group")
+        let mut reply = tagged(views::group(&state.registry, &state, &state.grantors, name), "group")?;
+        // After its ETag was made: a use is no edit.
+        if let Some(members) = reply.body.as_mut().and_then(|group| group["members"].as_array_mut()) {
+            let of = GrantsOf { admin: None, of: Some(name) };
+            self.api.with_records(self.caller, of, "grant", members).await?;
+        }
+        Ok(reply)
     }
 
     pub(super) async fn admins(&self) -> Outcome {
@@ -380,6 +397,9 @@ impl Reading<'_> {
         };
         let catalog = &state.registry.catalog;
         let (grants, roles) = (self.held(&state, person).await?, person.roles(catalog));
+        let mut held: Vec<Value> = grants.iter().map(|grant| json!(grant)).collect();
+        let mut tickets = self.ticket_grants_of(id, &state).await?;
+        self.recorded_of(id, [&mut held, &mut tickets]).await?;
         let role = |name: &Arc<str>| {
             let through = ways(catalog, &grants, &Requirement::Role(name.clone()));
             json!({ "name": name, "through": through })
@@ -391,8 +411,8 @@ impl Reading<'_> {
         Ok(Reply::ok(json!({
             "id": id,
             "enabled": true,
-            "grants": grants,
-            "ticket_grants": self.ticket_grants_of(id, &state).await?,
+            "grants": held,
+            "ticket_grants": tickets,
             "legacy_roles": person.legacy.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "roles": roles.iter().map(role).collect::<Vec<_>>(),
             "permissions": catalog.permissions_of(&roles).iter().map(permission).collect::<Vec<_>>(),
@@ -439,33 +459,40 @@ impl Reading<'_> {
             ));
         }
         let live = query.switch("live")?;
-        let fits = |grant: &Value| {
-            let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| grant[name] == wanted);
-            let customer = query.get("customer").is_none_or(|wanted| {
-                wanted.parse::<i64>().is_ok_and(|wanted| grant["customer_id"] == wanted)
-            });
-            customer
-                && is("ticket_id", query.get("ticket"))
-                && is("user", query.get("user"))
-                && is("group", query.get("group"))
-                && is("origin", origin)
-                && live.is_none_or(|live| grant["live"] == live)
+        let now = self.api.parts.clock.now();
+        let customer = query.get("customer").map(|wanted| wanted.parse::<i64>().ok());
+        let fits = |grant: &AccessGrant| {
+            let is =
+                |value: Option<&str>, name: &str| query.get(name).is_none_or(|wanted| value == Some(wanted));
+            customer.is_none_or(|wanted| wanted.is_some() && grant.customer == wanted)
+                && is(grant.ticket.as_deref(), "ticket")
+                && is(grant.group.as_deref(), "group")
+                && is(Some(grant.origin.word()), "origin")
+                && live.is_none_or(|live| grant.is_live(now) == live)
         };
-        let all = self.all_grants().await?;
-        let rows = all.into_iter().filter(|(_, grant)| fits(grant)).collect();
-        self.paged("grants", &page, rows)
+        let of = GrantsOf { admin: query.get("user"), of: None };
+        let all = self.api.parts.store.access_grants(of).await?.into_iter().filter(fits);
+        let mut rows: Vec<(String, AccessGrant)> = all.map(|grant| (place_of(&grant), grant)).collect();
+        rows.sort_by(|one, other| one.0.cmp(&other.0));
+        let (shown, next) = self.part(&page, rows);
+        let grants = self.api.recorded(self.caller, &shown).await?;
+        Ok(Reply::ok(json!({ "grants": grants, "next": next })))
     }
 
     pub(super) async fn grant(&self, id: &str) -> Outcome {
         self.query(&[])?;
         let unknown = || Problem::new(404, "there is no such grant");
-        let id = match GrantId::parse(id).ok_or_else(unknown)? {
-            GrantId::Direct { user, group } => GrantId::direct(&user, &group),
-            GrantId::Stored(id) => id,
+        let id = GrantId::parse(id).ok_or_else(unknown)?;
+        let is_it = |grant: &AccessGrant| match &id {
+            GrantId::Direct { user, group } => {
+                grant.id.is_none() && grant.admin == *user && grant.group.as_deref() == Some(group)
+            }
+            GrantId::Stored(id) => grant.id.as_deref() == Some(id),
         };
-        let all = self.all_grants().await?;
-        let found = all.into_iter().find(|(_, grant)| grant["id"] == *id);
-        found.map(|(_, grant)| Reply::ok(grant)).ok_or_else(unknown)
+        let mut all = self.api.parts.store.access_grants(GrantsOf::default()).await?;
+        all.retain(is_it);
+        all.truncate(1);
+        self.api.recorded(self.caller, &all).await?.pop().map(Reply::ok).ok_or_else(unknown)
     }
 
     /// The live grants of somebody, a break-glass session with its end.
@@ -482,14 +509,6 @@ impl Reading<'_> {
             }
         }
         Ok(grants)
-    }
-
-    /// Every grant with its place in the order of lists.
-    async fn all_grants(&self) -> Result<Vec<(String, Value)>, Problem> {
-        let shown = self.api.every_grant().await?.into_iter();
-        let mut all: Vec<(String, Value)> = shown.map(|grant| (place_of(&grant), grant)).collect();
-        all.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(all)
     }
 
     pub(super) async fn grants_audit(&self) -> Outcome {
@@ -528,6 +547,12 @@ impl Reading<'_> {
 
     /// The part of sorted `rows` that is asked for. Each has its place, which stays its own while others come and go.
     fn paged(&self, name: &str, page: &Page<String>, rows: Vec<(String, Value)>) -> Outcome {
+        let (shown, next) = self.part(page, rows);
+        Ok(Reply::ok(json!({ name: shown, "next": next })))
+    }
+
+    /// The rows of that part, and the cursor of the next.
+    fn part<T>(&self, page: &Page<String>, rows: Vec<(String, T)>) -> (Vec<T>, Option<String>) {
         let is_after = |place: &String| page.after.as_ref().is_none_or(|after| place > after);
         let mut rows = rows.into_iter().filter(|(place, _)| is_after(place)).peekable();
         let (mut shown, mut last) = (Vec::new(), None);
@@ -536,17 +561,7 @@ impl Reading<'_> {
             last = Some(place);
         }
         let last = last.filter(|_| rows.peek().is_some());
-        let next = last.and_then(|place| self.api.keys.cursor(&page.list, &place));
-        Ok(Reply::ok(json!({ name: shown, "next": next })))
-    }
-}
-
-impl RbacApi {
-    /// Every grant, live or over.
-    pub(super) async fn every_grant(&self) -> Result<Vec<Value>, Problem> {
-        let now = self.parts.clock.now();
-        let stored = self.parts.store.access_grants(GrantsOf::default()).await?;
-        Ok(stored.iter().map(|one| shown(one, now)).collect())
+        (shown, last.and_then(|place| self.api.keys.cursor(&page.list, &place)))
     }
 }
 
@@ -560,9 +575,8 @@ struct Page<T> {
 
 /// A grant as it is answered.
 pub(super) fn shown(grant: &AccessGrant, now: DateTime<Utc>) -> Value {
-    let direct = || GrantId::direct(&grant.admin, grant.group.as_deref().unwrap_or_default());
     json!({
-        "id": grant.id.clone().unwrap_or_else(direct),
+        "id": id_of(grant),
         "origin": grant.origin,
         "user": grant.admin,
         "group": grant.group,
@@ -580,9 +594,13 @@ pub(super) fn shown(grant: &AccessGrant, now: DateTime<Utc>) -> Value {
 }
 
 /// Where a grant is in the order of lists: by user, group and id, each ended so that no two read alike.
-fn place_of(grant: &Value) -> String {
-    let text = |name: &str| grant[name].as_str().unwrap_or_default();
-    [text("user"), text("group"), text("id")].join("\u{1}")
+fn place_of(grant: &AccessGrant) -> String {
+    [&grant.admin, grant.group.as_deref().unwrap_or_default(), &id_of(grant)].join("\u{1}")
+}
+
+fn id_of(grant: &AccessGrant) -> String {
+    let direct = || GrantId::direct(&grant.admin, grant.group.as_deref().unwrap_or_default());
+    grant.id.clone().unwrap_or_else(direct)
 }
 
 fn tagged(view: Option<Value>, kind: &str) -> Outcome {

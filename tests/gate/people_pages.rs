@@ -1,5 +1,6 @@
 //! The pages at `/console/rbac`, as a browser without a script uses them: forms are read from the page and sent back.
 
+mod recorded;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -113,10 +114,19 @@ fn encoded(text: &str) -> String {
 
 impl Desk {
     async fn new(database: Database) -> Desk {
-        Desk::on(database, MAPPING).await
+        Desk::set_up(database, MAPPING, "").await
     }
 
     async fn on(database: Database, mapping: &'static str) -> Desk {
+        Desk::set_up(database, mapping, "").await
+    }
+
+    /// With further settings.
+    async fn with(database: Database, sections: &str) -> Desk {
+        Desk::set_up(database, MAPPING, sections).await
+    }
+
+    async fn set_up(database: Database, mapping: &'static str, sections: &str) -> Desk {
         let world = World::new(database).await;
         let upstream = Recorder::start(world.folder(), "upstream.sock");
         for admin in ["anna", "paul"] {
@@ -130,7 +140,7 @@ impl Desk {
         let setup = Setup {
             mapping: Some(mapping),
             upstream: Some(upstream.socket()),
-            sections: freescout.settings(20_000).leak(),
+            sections: format!("{sections}{}", freescout.settings(20_000)).leak(),
             variables: Some(vec![("CONSOLE_GATE_FREESCOUT_KEY", KEY.to_owned())]),
             ..Setup::V2
         };

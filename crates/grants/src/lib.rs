@@ -22,6 +22,7 @@ pub mod registry;
 pub mod requests;
 pub mod reviews;
 mod state;
+pub mod uses;
 
 use std::collections::BTreeMap;
 

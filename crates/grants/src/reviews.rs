@@ -11,7 +11,6 @@
 //! The chain has a digest over items and decisions without ids of admins, so an erasure does not invalidate it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ledger::event::Way;
@@ -23,13 +22,13 @@ use policy::rbac::grant::Origin;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use store::access_grants::{AccessGrant, GrantsOf};
-use store::decisions::StoredDecision;
 use store::rbac_changes::{RbacChange, TicketEnd};
 use store::reviews::{Decision, Overdue, Review, ReviewItem};
 use store::{SharedStore, StoreError};
 
 use crate::record::{ActorKind, customers_events};
 use crate::registry::{Registry, RegistryError};
+use crate::uses::{Uses, roles_of};
 use crate::{AdminTable, By, PeopleError, Plan, Terms};
 
 /// How far back the last use is looked up, if the decision log goes back that far.
@@ -107,14 +106,16 @@ pub async fn open(
         closed_at: None,
         closed_by: None,
     };
-    let uses = Uses::new(mapping, &decisions);
+    let allowed = decisions.iter().filter(|one| one.actor_kind == "admin" && one.answer == "allow");
+    let allowed = allowed.map(|one| (one.actor_id.as_str(), one.route.as_str(), one.last_seen_at_utc));
+    let uses = mapping.map(|mapping| Uses::new(mapping, allowed));
     let active: BTreeSet<&str> =
         registry.people.iter().filter(|one| one.kind == CallerKind::Admin).map(|one| &*one.id).collect();
     let items: Vec<ReviewItem> = grants
         .iter()
         .filter(|grant| grant.is_live(now) && grant.origin != Origin::BreakGlass)
         .filter(|grant| active.contains(grant.admin.as_str()))
-        .filter_map(|grant| item(&review, grant, &registry.catalog, &uses, terms))
+        .filter_map(|grant| item(&review, grant, &registry.catalog, uses.as_ref(), terms))
         .collect();
     let detail = json!({ "items": items.len(), "due_utc": review.due_at, "sha256": digest(&items) });
     let event = event(&review.id, "opened", (None, None), detail, by);
@@ -131,14 +132,9 @@ fn item(
     review: &Review,
     grant: &AccessGrant,
     catalog: &Catalog,
-    uses: &Uses<'_>,
+    uses: Option<&Uses<'_>>,
     terms: &ReviewTerms<'_>,
 ) -> Option<ReviewItem> {
-    let roles = match (&grant.group, &grant.role) {
-        (Some(group), _) => catalog.roles_of_group(group),
-        (None, Some(role)) => catalog.with_inherited([Arc::from(role.as_str())]),
-        (None, None) => return None,
-    };
     let granted = grant.group.clone().or_else(|| grant.role.clone())?;
     let overdue = terms.groups.get(&granted).copied().unwrap_or(terms.overdue);
     Some(ReviewItem {
@@ -147,8 +143,8 @@ fn item(
         admin: Some(grant.admin.clone()),
         origin: grant.origin.word().to_owned(),
         grant_id: grant.id.clone(),
-        last_used: uses.last(&grant.admin, &roles, &catalog.permissions_of(&roles)),
-        roles: json!(roles).to_string(),
+        last_used: uses.and_then(|uses| uses.last(grant, catalog)),
+        roles: json!(roles_of(grant, catalog)).to_string(),
         granted,
         overdue: overdue.word().to_owned(),
         decision: None,
@@ -156,39 +152,6 @@ fn item(
         decided_by: None,
         comment: None,
     })
-}
-
-/// When each admin was last permitted by each role or permission.
-struct Uses<'u>(BTreeMap<(&'u str, &'u str), DateTime<Utc>>);
-
-impl<'u> Uses<'u> {
-    fn new(mapping: Option<&'u Mapping>, decisions: &'u [StoredDecision]) -> Uses<'u> {
-        let mut required: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for row in mapping.into_iter().flat_map(Mapping::rows) {
-            let names = row.kind.requirements().into_iter().map(|requirement| &**requirement.name());
-            required.entry(&row.route).or_default().extend(names);
-        }
-        let mut last: BTreeMap<(&str, &str), DateTime<Utc>> = BTreeMap::new();
-        let allowed =
-            decisions.iter().filter(|decision| decision.actor_kind == "admin" && decision.answer == "allow");
-        for decision in allowed {
-            for name in required.get(decision.route.as_str()).into_iter().flatten() {
-                let at = last.entry((&decision.actor_id, name)).or_insert(decision.last_seen_at_utc);
-                *at = (*at).max(decision.last_seen_at_utc);
-            }
-        }
-        Uses(last)
-    }
-
-    /// The last use of any of these.
-    fn last(
-        &self,
-        admin: &str,
-        roles: &BTreeSet<Arc<str>>,
-        permissions: &BTreeSet<Arc<str>>,
-    ) -> Option<DateTime<Utc>> {
-        roles.iter().chain(permissions).filter_map(|name| self.0.get(&(admin, &**name)).copied()).max()
-    }
 }
 
 /// Keeps the grant of an item, or ends it. After ending it, the caller waits for the barrier.

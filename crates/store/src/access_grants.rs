@@ -9,7 +9,8 @@ use crate::engine::sql::Statement;
 use crate::engine::tolerant::{Lenient, readable_times};
 use crate::{Store, StoreError};
 
-/// A grant as it is stored. A direct one has no id and no times.
+/// A grant as it is stored. A direct one has no id and no times, and neither it nor a grant for a ticket has a reason: those are in
+/// [`Store::grant_records`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AccessGrant {
     /// The key of its row; `None` for a membership, which is known by its admin and its group.
@@ -150,7 +151,8 @@ const GRANTS: &str = "
           FROM gate_grants t LEFT JOIN rbac_groups g ON g.id = {group}
         UNION ALL
         SELECT 'ticket', CAST(k.id AS TEXT), CAST(k.user_id AS TEXT), CAST(r.name AS TEXT), CAST(k.ticket_id AS TEXT),
-               CAST(k.customer_id AS TEXT), NULL,
+               CAST(k.customer_id AS TEXT),
+               CASE WHEN k.granted_at_utc > $3 AND k.granted_at_utc < $4 THEN k.granted_at_utc END,
                CASE WHEN k.expires_at_utc > $3 AND k.expires_at_utc < $4 THEN k.expires_at_utc END,
                CAST(k.granted_by AS TEXT), NULL,
                CASE WHEN k.revoked_at_utc > $3 AND k.revoked_at_utc < $4 THEN k.revoked_at_utc END, NULL

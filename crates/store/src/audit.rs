@@ -91,7 +91,7 @@ impl Store {
             let mut transaction = self.audit_pool.begin().await?;
             let mut known = HashSet::new();
             for rows in entries.chunks(ROWS_PER_STATEMENT) {
-                let mut query = Statement::among(KNOWN);
+                let mut query = Statement::among(KNOWN, "");
                 for entry in rows {
                     query.push(entry.record.id.to_string());
                 }

@@ -243,7 +243,7 @@ async fn add(
 async fn known(connection: &mut Connection, keys: &[(Key, DriftRecord)]) -> Result<HashSet<Key>, StoreError> {
     let mut known = HashSet::new();
     for keys in keys.chunks(ROWS_PER_STATEMENT) {
-        let mut query = Statement::among(KNOWN).once();
+        let mut query = Statement::among(KNOWN, "").once();
         for (key, _) in keys {
             query.push(&key[..]);
         }

@@ -21,6 +21,7 @@ pub mod drift;
 pub mod engine;
 pub mod evidence;
 pub mod grant_pages;
+pub mod grant_records;
 pub mod grantors;
 pub mod history;
 pub mod idempotency;

@@ -29,7 +29,9 @@ async fn everybody_reads_what_it_holds_itself() {
         assert!(names(&me["permissions"]).contains("raptor:audit:read-admin"));
         let grant = json!([{
             "id": direct("anna", "raxx-platform-admins"), "origin": "direct", "group": "raxx-platform-admins",
-            "until": null, "ends_soon": false, "can_end": false, "can_extend": false,
+            "until": null, "ends_soon": false, "can_end": false, "can_extend": false, "granted_by": "tests", "reason": null,
+            "starts_at_utc": null, "last_used_at_utc": null,
+            "use_known_since_utc": me["grants"][0]["use_known_since_utc"],
         }]);
         assert_eq!((&me["grants"], &me["ticket_grants"]), (&grant, &json!([])));
         assert!(me["csrf_token"].as_str().is_some_and(|token| token.len() > 20));
@@ -125,7 +127,8 @@ async fn the_registry_is_read_as_it_is_seeded() {
         let group = api.read("ben", "/api/rbac/groups/raxx-support-team").await;
         let member = json!([{
             "user": "ben", "grant": direct("ben", "raxx-support-team"), "origin": "direct", "until": null,
-            "granted_by": "tests",
+            "granted_by": "tests", "reason": null, "starts_at_utc": null, "last_used_at_utc": null,
+            "use_known_since_utc": group["members"][0]["use_known_since_utc"],
         }]);
         assert_eq!(group["members"], member);
         assert!(

@@ -72,9 +72,9 @@ impl<'q> Statement<'q> {
         Statement::new(Text::Lists { head: [head, "VALUES "], columns, tail })
     }
 
-    /// A statement that ends with `($1, $2, $3)`: as many values as arguments are pushed.
-    pub(crate) fn among(head: &'static str) -> Self {
-        Statement::new(Text::Lists { head: [head, ""], columns: usize::MAX, tail: "" })
+    /// A statement with `($1, $2, $3)` between `head` and `tail`: as many values as arguments are pushed.
+    pub(crate) fn among(head: &'static str, tail: &'static str) -> Self {
+        Statement::new(Text::Lists { head: [head, ""], columns: usize::MAX, tail })
     }
 
     /// The statement with one more argument.
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(postgres.sql().as_str(), "INSERT INTO t VALUES ($1, $2), ($3, $4) RETURNING id");
         let sqlite = insert(2).once().for_sqlite().unwrap();
         assert_eq!(sqlite.sql().as_str(), "INSERT INTO t VALUES (?, ?) RETURNING id");
-        let among = Statement::among("SELECT id FROM t WHERE id IN ").bind("a").bind("b");
+        let among = Statement::among("SELECT id FROM t WHERE id IN ", "").bind("a").bind("b");
         assert_eq!(among.for_postgres().unwrap().sql().as_str(), "SELECT id FROM t WHERE id IN ($1, $2)");
     }
 

@@ -146,7 +146,7 @@ async fn records(
     if rows.is_empty() {
         return Ok(HashMap::new());
     }
-    let mut query = Statement::among("SELECT * FROM gate_audit_events WHERE id IN ").once();
+    let mut query = Statement::among("SELECT * FROM gate_audit_events WHERE id IN ", "").once();
     for row in rows {
         query.push(row.event_id.clone());
     }
