@@ -9,6 +9,7 @@
 //! ([`crate::rbac_api::local`]). Every change ends on a page that shows its exact effect, whose digest travels with the form, so
 //! that what is confirmed is what was read. Every page works without a script.
 
+mod break_glass;
 mod change;
 mod effect;
 mod graph;
@@ -42,6 +43,8 @@ pub const PREFIX: &str = "/console/rbac";
 
 const STYLE: &str = include_str!("templates/pages/style.css");
 const SCRIPT: &str = include_str!("templates/pages/keys.js");
+/// On the pages of break-glass, and on all while a session runs.
+const GLASS: &str = include_str!("templates/pages/glass.js");
 /// No script but the gate's own file, nothing from elsewhere, and in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -140,6 +143,8 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
             ["requests", "new"] => requests::form(local, query),
             ["requests", id] => requests::one(local, id, None).await,
             ["customers", id, "tickets"] => tickets::panel(local, id).await,
+            ["break-glass"] => break_glass::page(local).await,
+            ["break-glass", id] => break_glass::session(local, id, break_glass::wants_requests(query)?).await,
             ["matrix"] => matrix::matrix(local, query).await,
             ["try"] => matrix::tried(local, query).await,
             ["search"] => lists::search(local, query).await,
@@ -149,6 +154,7 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
         (Method::Post, ["change", "confirm"]) => change::confirm(local).await,
         (Method::Post, ["requests"]) => requests::ask(local).await,
         (Method::Post, ["requests", id]) => requests::decide(local, id).await,
+        (Method::Post, ["break-glass", id]) => break_glass::act(local, id).await,
         _ => Err(Problem::new(405, "this address takes GET")),
     }
 }
@@ -156,7 +162,10 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
 fn asset(asked: &OwnRequest<'_>, path: &str) -> Option<Response> {
     let (body, kind) = match path.strip_prefix("/assets/")?.split_once('.')? {
         (digest, "css") if digest == shell::digest_of(STYLE) => (STYLE, "text/css; charset=utf-8"),
-        (digest, "js") if digest == shell::digest_of(SCRIPT) => (SCRIPT, "text/javascript; charset=utf-8"),
+        (digest, "js") => {
+            let script = [SCRIPT, GLASS].into_iter().find(|script| digest == shell::digest_of(script))?;
+            (script, "text/javascript; charset=utf-8")
+        }
         _ => return None,
     };
     let mut response = respond(asked, 200, body.to_owned(), vec![("content-type", kind.to_owned())]);
@@ -217,6 +226,8 @@ pub fn examples() -> Vec<(Method, &'static str)> {
         "/console/rbac/requests/new",
         "/console/rbac/requests/x",
         "/console/rbac/customers/7/tickets",
+        "/console/rbac/break-glass",
+        "/console/rbac/break-glass/x",
         "/console/rbac/matrix",
         "/console/rbac/try",
         "/console/rbac/search",
@@ -226,6 +237,7 @@ pub fn examples() -> Vec<(Method, &'static str)> {
         "/console/rbac/change/confirm",
         "/console/rbac/requests",
         "/console/rbac/requests/x",
+        "/console/rbac/break-glass/x",
     ];
     let reads = reads.into_iter().map(|path| (Method::Get, path));
     reads.chain(writes.into_iter().map(|path| (Method::Post, path))).collect()

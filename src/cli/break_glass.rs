@@ -40,7 +40,7 @@ pub(super) const EXAMPLES: Examples = &[
 
 /// List, end and review break-glass sessions, or test a start
 ///
-/// A session is started with a passkey, at /api/rbac/break-glass/page.
+/// A session is started with a passkey, at /console/rbac/break-glass.
 #[derive(Debug, Args)]
 pub(super) struct BreakGlass {
     #[command(subcommand)]

@@ -80,7 +80,7 @@ fn invite(common: &Common, admin: &str) -> anyhow::Result<Ended> {
         let code = passkeys::invite(asking, &operator()).await?;
         announce(code.as_str());
         eprintln!(
-            "`{admin}` registers a passkey with it at /api/rbac/break-glass/page, logged in, within 15 minutes. Pass it on by a way \
+            "`{admin}` registers a passkey with it at /console/rbac/break-glass, logged in, within 15 minutes. Pass it on by a way \
              on which you know who gets it"
         );
         Ok(Ended::Clean)

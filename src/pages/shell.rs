@@ -1,10 +1,12 @@
 //! What stands around every page: search, navigation, and what concerns everybody now.
 
 use askama::Template;
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::template::render;
-use super::{PREFIX, SCRIPT, STYLE, requests};
+use super::words::{exact, name, place};
+use super::{GLASS, PREFIX, SCRIPT, STYLE, requests};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::reply::Problem;
 
@@ -21,7 +23,9 @@ struct Shell<'p> {
     is_v2: bool,
     sections: Vec<Section>,
     style: String,
-    script: String,
+    scripts: Vec<String>,
+    /// The break-glass sessions that run: whose, their ids and ends.
+    glass: Vec<(String, String, DateTime<Utc>)>,
 }
 
 #[derive(Template)]
@@ -66,7 +70,10 @@ pub(super) fn digest_of(text: &str) -> String {
 pub(super) async fn whole(local: &Local<'_>, path: &str, title: &str, main: &str) -> String {
     // A page whose navigation cannot be worked out is still a page.
     let waiting = requests::waiting(local).await.map(|waiting| waiting.len()).unwrap_or_default();
+    let glass = local.running_sessions().await.unwrap_or_default();
     let mapping = local.mapping().sha256().short().to_owned();
+    let needs_glass = !glass.is_empty() || path.starts_with("/break-glass");
+    let scripts = if needs_glass { vec![SCRIPT, GLASS] } else { vec![SCRIPT] };
     let shell = Shell {
         title,
         main,
@@ -75,7 +82,8 @@ pub(super) async fn whole(local: &Local<'_>, path: &str, title: &str, main: &str
         is_v2: local.control().rbac_v2,
         sections: sections(local, path, waiting),
         style: address(STYLE, "css"),
-        script: address(SCRIPT, "js"),
+        scripts: scripts.iter().map(|script| address(script, "js")).collect(),
+        glass,
     };
     render(&shell)
 }
@@ -147,6 +155,7 @@ fn sections(local: &Local<'_>, path: &str, waiting: usize) -> Vec<Section> {
             ],
         ),
         ("What happened", vec![("Timeline", "/timeline", reads("/api/rbac/grants/audit"), 0)]),
+        ("Emergency", vec![("Break-glass", "/break-glass", reads("/api/rbac/break-glass/opens"), 0)]),
     ];
     let here = all
         .iter()
@@ -164,11 +173,6 @@ fn sections(local: &Local<'_>, path: &str, waiting: usize) -> Vec<Section> {
             count: *count,
         });
         sections.push(Section { title, entries: entries.collect() });
-    }
-    if reads("/api/rbac/break-glass/page") {
-        let place = "/api/rbac/break-glass/page".to_owned();
-        let entry = Entry { name: "Break-glass", place, is_here: false, count: 0 };
-        sections.push(Section { title: "Emergency", entries: vec![entry] });
     }
     sections.retain(|section| !section.entries.is_empty());
     sections

@@ -1,8 +1,7 @@
-//! Break-glass over the API: passkeys, sessions, their requests and reviews, and the page from which a person starts one.
+//! Break-glass over the API: passkeys, sessions, their requests and reviews.
 //!
 //! The rules are in [`grants::break_glass`] and [`grants::passkeys`]. Here is who may see what.
 
-use askama::Template;
 use chrono::{DateTime, Utc};
 use grants::By;
 use grants::apart::{Opens, opened_by_session};
@@ -72,15 +71,6 @@ struct Begin {
     answer: Option<Answer>,
 }
 
-#[derive(Template)]
-#[template(path = "break_glass.html")]
-struct Page<'p> {
-    nonce: &'p str,
-    admin: &'p str,
-    longest: i64,
-    opens: &'p str,
-}
-
 impl RbacApi {
     /// Answers one request about break-glass; `None` where the endpoint is another.
     pub(super) async fn break_glass(
@@ -100,7 +90,9 @@ impl RbacApi {
         }
         Some(match (endpoint, values) {
             (Endpoint::GlassSessions, _) => self.sessions(caller, now).await,
-            (Endpoint::GlassPage, _) => self.opened(caller).await.map(|opened| page(caller, &opened)),
+            // Where the page was until it became one of the others.
+            (Endpoint::GlassPage, _) => Ok(Reply::empty(308).with("location", "/console/rbac/break-glass")),
+            (Endpoint::GlassOpens, _) => self.glass_opens(caller).await,
             (Endpoint::GlassChallenge, _) => self.glass_challenge(asked, caller, now).await,
             (Endpoint::StartGlass, _) => self.start_glass(asked, caller, now).await,
             (Endpoint::GlassSession, [id]) => self.session(caller, id, now).await,
@@ -164,6 +156,33 @@ impl RbacApi {
         started["once_on_v2"] = opened.as_ref().map(|opened| opened.once_on_v2.len()).into();
         started["summary"] = opened.map(|opened| opened.of_session_in_words()).into();
         Ok(Reply::ok(started).with_status(201).with("location", location))
+    }
+
+    /// What a session of the caller would open, and whether it may start one.
+    async fn glass_opens(&self, caller: &Caller) -> Outcome {
+        let rules = self.parts.store.break_glass_rules();
+        let opened = self.opened(caller).await?;
+        Ok(Reply::ok(json!({
+            "eligible": caller.kind() == CallerKind::Admin && rules.allow(&caller.access.groups),
+            "eligible_groups": rules.eligible,
+            "longest_minutes": policy::rbac::break_glass::LONGEST.num_minutes(),
+            "now": opened.now,
+            "once_on_v2": opened.once_on_v2,
+            "summary": opened.of_session_in_words(),
+        })))
+    }
+
+    /// The sessions that run now, the caller's own first: `is_reader` sees those of others, which are among the grants.
+    pub(super) async fn running_sessions(
+        &self,
+        caller: &Caller,
+        is_reader: bool,
+    ) -> Result<Vec<StoredGlass>, Problem> {
+        let now = self.parts.clock.now();
+        let mut sessions = self.parts.store.glass_sessions(None).await?;
+        sessions.retain(|one| one.is_live(now) && (is_reader || self.may_see_session(caller, one)));
+        sessions.sort_by_key(|one| one.admin != caller.id());
+        Ok(sessions)
     }
 
     /// What a session of the caller opens.
@@ -269,6 +288,7 @@ fn is_ours(endpoint: Endpoint) -> bool {
         endpoint,
         Endpoint::GlassSessions
             | Endpoint::GlassPage
+            | Endpoint::GlassOpens
             | Endpoint::GlassChallenge
             | Endpoint::StartGlass
             | Endpoint::GlassSession
@@ -325,23 +345,6 @@ fn view(session: &StoredGlass, now: DateTime<Utc>) -> Value {
             "requests": session.requests,
         },
     })
-}
-
-/// The page: its script may ask this site alone, and nothing else runs on it.
-fn page(caller: &Caller, opened: &Opens) -> Reply {
-    let nonce = uuid::Uuid::new_v4().simple().to_string();
-    let longest = policy::rbac::break_glass::LONGEST.num_minutes();
-    let opens = opened.of_session_in_words();
-    let page = Page { nonce: &nonce, admin: caller.id(), longest, opens: &opens };
-    let rules = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; base-uri 'none'; \
-         form-action 'none'; frame-ancestors 'none'"
-    );
-    // Rendering strings into a string fails only without memory.
-    Reply::page(page.render().unwrap_or_default())
-        .with("content-security-policy", rules)
-        .with("x-content-type-options", "nosniff")
-        .with("referrer-policy", "no-referrer")
 }
 
 impl From<PasskeyError> for Problem {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use policy::decision::body::BodyFacts;
 use policy::decision::{self, Control, Permit, Question, Rejection, Target, decide};
 use policy::firewall::{Policy, Request, inspect};
@@ -10,6 +11,7 @@ use policy::mapping::Mapping;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use store::access_grants::{AccessGrant, GrantsOf};
+use store::break_glass::StoredGlass;
 
 use super::query::Query;
 use super::reply::{Outcome, Problem, Reply};
@@ -159,6 +161,21 @@ impl Local<'_> {
         all.retain(fits);
         let grants = self.api.recorded(&self.caller, &all).await?.into_iter().map(serde_json::from_value);
         grants.collect::<Result<_, _>>().map_err(|error| Problem::unavailable(&error))
+    }
+
+    /// The holders of the break-glass sessions that run now, with their ids and ends, as far as a row of the API lets the caller
+    /// see them.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    pub(crate) async fn running_sessions(&self) -> Result<Vec<(String, String, DateTime<Utc>)>, Problem> {
+        if self.require("/api/rbac/break-glass").is_err() || !self.caller.control.rbac_v2 {
+            return Ok(Vec::new());
+        }
+        let sessions = self.api.running_sessions(&self.caller, self.may("GET", "/api/rbac/grants")).await?;
+        let ends = |one: StoredGlass| Some((one.admin.clone(), one.id.clone(), one.over_at()?));
+        Ok(sessions.into_iter().filter_map(ends).collect())
     }
 
     /// What the API answers.

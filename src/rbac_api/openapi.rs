@@ -217,9 +217,14 @@ fn described(endpoint: Endpoint) -> Described {
             &[(200, Some("GlassSessions"))],
         ),
         Endpoint::GlassPage => read(
-            "The page from which a person starts a session, and registers passkeys",
+            "Where the page to start a session from was: it is at /console/rbac/break-glass",
             &[],
-            &[(200, Some("Page"))],
+            &[(308, None)],
+        ),
+        Endpoint::GlassOpens => read(
+            "What a session of the caller would open, and whether the caller may start one",
+            &[],
+            &[(200, Some("GlassOpens"))],
         ),
         Endpoint::GlassChallenge => Described {
             summary: "Ask the caller's passkeys to sign for a session",
@@ -337,8 +342,7 @@ fn operation(route: &Route) -> Value {
     for (status, schema) in success.iter().chain(waits) {
         let mut response = json!({ "description": "It is done, or shown" });
         if let Some(schema) = schema {
-            let kind = if *schema == "Page" { "text/html; charset=utf-8" } else { "application/json" };
-            response["content"] = content(schema, kind);
+            response["content"] = content(schema, "application/json");
         }
         responses.insert(status.to_string(), response);
     }
@@ -569,7 +573,10 @@ fn glass_schemas() -> Value {
     let purpose = json!({ "enum": ["add", "register"] });
     let answer = json!({ "oneOf": [reference("PasskeyAnswer"), { "type": "null" }] });
     json!({
-        "Page": text(),
+        "GlassOpens": object(&[
+            ("eligible", switch()), ("eligible_groups", texts()), ("longest_minutes", json!({ "type": "integer" })),
+            ("now", texts()), ("once_on_v2", texts()), ("summary", text()),
+        ]),
         "GlassAsk": object(&[("reason", text()), ("minutes?", number()), ("ticket?", maybe())]),
         "GlassStart": object(&[
             ("reason", text()), ("minutes?", number()), ("ticket?", maybe()),

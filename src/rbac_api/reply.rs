@@ -11,9 +11,6 @@ use crate::ruling::own_routes::Refusal;
 use crate::ruling::response::Response;
 use crate::ruling::ways::{Asked, Help};
 
-/// The kind of a page.
-const PAGE: &str = "text/html; charset=utf-8";
-
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
@@ -31,11 +28,6 @@ impl Reply {
     /// An answer without a body.
     pub(super) fn empty(status: u16) -> Reply {
         Reply { status, fields: Vec::new(), body: None }
-    }
-
-    /// 200 with a page.
-    pub(super) fn page(text: String) -> Reply {
-        Reply::ok(Value::String(text)).with("content-type", PAGE)
     }
 
     /// With another status.
@@ -214,15 +206,11 @@ pub(super) fn response(outcome: Outcome, id: RequestId) -> Response {
             (status, "application/problem+json", Some(Value::Object(members)), fields)
         }
     };
-    let is_page = more.contains(&("content-type", PAGE.to_owned()));
     fields.extend(more);
-    if body.is_some() && !is_page {
+    if body.is_some() {
         fields.push(("content-type", kind.to_owned()));
     }
     let outcome = if status < 400 { "served" } else { "declined" };
-    let body = match body {
-        Some(Value::String(text)) if is_page => text,
-        body => body.map(|body| body.to_string()).unwrap_or_default(),
-    };
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
     Response { outcome, status, fields, body, about: None }
 }

@@ -45,6 +45,7 @@ pub enum Endpoint {
     WithdrawRequest,
     GlassSessions,
     GlassPage,
+    GlassOpens,
     GlassChallenge,
     StartGlass,
     GlassSession,
@@ -72,7 +73,7 @@ const fn route(method: Method, template: &'static str, example: &'static str, en
 }
 
 /// Every route. Of two that fit a path, the first serves it.
-pub const ROUTES: [Route; 49] = [
+pub const ROUTES: [Route; 50] = [
     route(Method::Get, "/api/rbac/openapi.json", "/api/rbac/openapi.json", Endpoint::OpenApi),
     route(Method::Get, "/api/rbac/me", "/api/rbac/me", Endpoint::Me),
     route(Method::Get, "/api/rbac/permissions/check", "/api/rbac/permissions/check", Endpoint::Check),
@@ -183,6 +184,7 @@ pub const ROUTES: [Route; 49] = [
     ),
     route(Method::Get, "/api/rbac/break-glass", "/api/rbac/break-glass", Endpoint::GlassSessions),
     route(Method::Get, "/api/rbac/break-glass/page", "/api/rbac/break-glass/page", Endpoint::GlassPage),
+    route(Method::Get, "/api/rbac/break-glass/opens", "/api/rbac/break-glass/opens", Endpoint::GlassOpens),
     route(
         Method::Post,
         "/api/rbac/break-glass/challenge",
@@ -245,6 +247,7 @@ impl Endpoint {
             self,
             Endpoint::GlassSessions
                 | Endpoint::GlassPage
+                | Endpoint::GlassOpens
                 | Endpoint::GlassSession
                 | Endpoint::GlassRequests
                 | Endpoint::Passkeys

@@ -47,6 +47,9 @@ clusters.V = "v2"
 "GET,POST,DELETE /api/rbac/break-glass/*" = { session = true, gate = true, unauthenticated = "401" }
 "GET,POST /api/rbac/passkeys" = { session = true, gate = true, unauthenticated = "401" }
 "POST /api/rbac/passkeys/challenge" = { session = true, gate = true, unauthenticated = "401" }
+"GET /api/rbac/me" = { session = true, gate = true, unauthenticated = "401" }
+"GET /api/rbac/requests" = { session = true, gate = true, unauthenticated = "401" }
+"GET,POST /console/rbac/*" = { session = true, gate = true }
 [blueprints.v]
 cluster = "V"
 [blueprints.v.routes]
@@ -242,8 +245,8 @@ canary_minutes = 0
             time.sleep(0.05)
 
     def open_page(self) -> None:
-        self.browser.call("Page.navigate", url=f"{self.origin}/api/rbac/break-glass/page")
-        self.wait("the page", lambda: self.browser.evaluate("document.readyState === 'complete' && !!document.getElementById('start')"))
+        self.browser.call("Page.navigate", url=f"{self.origin}/console/rbac/break-glass")
+        self.wait("the page", lambda: self.browser.evaluate("document.readyState === 'complete' && document.getElementById('start')?.hidden === false"))
 
     def submit(self, form: str, status: str, values: dict[str, str]) -> tuple[str, str]:
         """Fills a form in and sends it off. Returns what it says at the end, and whether that is good."""
@@ -279,6 +282,9 @@ canary_minutes = 0
         self.assertTrue(kind == "ok" and said.startswith("The session "), said)
         self.assertEqual(self.status("/emergency", self.cookie), 200)
         session = said.split()[2]
+        # Each page has the end of the session on top, and what is left of it.
+        self.browser.call("Page.navigate", url=f"{self.origin}/console/rbac/me")
+        self.wait("the strip", lambda: "min left" in (self.browser.evaluate("document.querySelector('.strip')?.textContent") or ""))
         self.assertIn(f"{session}  anna  live until", self.gate("break-glass", "list"))
         self.gate("break-glass", "end", session)
         self.assertEqual(self.status("/emergency", self.cookie), 403)

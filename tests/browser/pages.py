@@ -49,6 +49,7 @@ clusters.V = "v2"
 "GET,POST /api/rbac/break-glass" = { session = true, gate = true, unauthenticated = "401" }
 "GET,POST,DELETE /api/rbac/break-glass/*" = { session = true, gate = true, unauthenticated = "401" }
 "GET,POST /api/rbac/requests" = { session = true, gate = true, unauthenticated = "401" }
+"GET,POST /console/rbac/*" = { session = true, gate = true }
 [blueprints.v]
 cluster = "V"
 [blueprints.v.routes]
@@ -229,7 +230,7 @@ canary_minutes = 0
                       ".then((text) => { document.getElementById('corner').innerHTML = text; })")
         self.assertIn("Access denied", self.words())
         self.look("fragment")
-        self.assertEqual(self.goes(f"{origin}/api/rbac/break-glass/page"), 200)
+        self.assertEqual(self.goes(f"{origin}/api/rbac/break-glass/page"), 200)  # It leads to the page of today.
         self.look("break-glass")
         Console.is_there = False
         self.assertEqual(self.goes(f"{origin}/board"), 502)

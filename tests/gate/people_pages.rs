@@ -1,5 +1,6 @@
 //! The pages at `/console/rbac`, as a browser without a script uses them: forms are read from the page and sent back.
 
+mod break_glass;
 mod recorded;
 mod registry;
 
@@ -32,6 +33,9 @@ cluster = "L"
 "GET,POST /api/rbac/requests" = { session = true, gate = true, unauthenticated = "401" }
 "GET /api/rbac/requests/<id>" = { session = true, gate = true, unauthenticated = "401" }
 "POST /api/rbac/requests/<id>/<step>" = { session = true, gate = true, unauthenticated = "401" }
+"GET,POST /api/rbac/break-glass" = { session = true, gate = true, unauthenticated = "401" }
+"GET,POST,DELETE /api/rbac/break-glass/*" = { session = true, gate = true, unauthenticated = "401" }
+"GET,POST /api/rbac/passkeys" = { session = true, gate = true, unauthenticated = "401" }
 "DELETE /api/rbac/me/grants/<id>" = { session = true, gate = true, unauthenticated = "401" }
 "GET /api/rbac/*" = { role = "console-audit-user", machine_or_session = true, gate = true, unauthenticated = "401" }
 "POST,PUT,DELETE /api/rbac/*" = { role = "console-invite-admin", machine_or_session = true, gate = true, unauthenticated = "401" }

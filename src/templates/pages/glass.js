@@ -1,60 +1,7 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Break-glass</title>
-<style nonce="{{ nonce }}">
-:root { color-scheme: light dark; --ink: #1c2330; --soft: #5b6472; --paper: #f6f7f9; --card: #fff; --line: #8a93a0; --link: #1a5fb4; --ok: #1b7f4b; --bad: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e7eaf0; --soft: #a2abba; --paper: #14171d; --card: #1d222b; --line: #6b7585; --link: #8ab4f8; --ok: #67c98f; --bad: #ff8a80; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 40rem; margin: 6vh auto 3rem; padding: 0 1rem; }
-section { padding: 1.2rem 1.5rem; margin: 1rem 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
-h1 { font-size: 1.5rem; margin: 0 0 .3rem; }
-h2 { font-size: 1.1rem; margin: 0 0 .4rem; }
-p { margin: .3rem 0 .8rem; color: var(--soft); }
-label { display: block; margin: .6rem 0 0; font-weight: 600; }
-input, textarea { width: 100%; font: inherit; padding: .4rem .6rem; border: 1px solid var(--line); border-radius: 6px; background: var(--paper); color: var(--ink); }
-button { font: inherit; margin-top: 1rem; padding: .4rem 1rem; border: 1px solid var(--line); border-radius: 6px; background: var(--card); color: var(--link); cursor: pointer; }
-[role=status] { min-height: 1.5rem; margin: .8rem 0 0; overflow-wrap: anywhere; }
-.ok { color: var(--ok); } .bad { color: var(--bad); }
-</style>
-</head>
-<body>
-<main>
-<h1>Break-glass</h1>
-<p>You are <strong>{{ admin }}</strong>. A session is announced to the people on call, every request that needs it is recorded, and somebody else reviews it.</p>
-<section>
-<h2>Start a session</h2>
-<p>{{ opens }}</p>
-<form id="start">
-<label for="reason">Why (20 characters at least)</label>
-<textarea id="reason" rows="3" required minlength="20" maxlength="2000"></textarea>
-<label for="minutes">Minutes</label>
-<input id="minutes" type="number" required min="1" max="{{ longest }}" value="60">
-<label for="ticket">Ticket, if there is one</label>
-<input id="ticket" maxlength="200" autocomplete="off">
-<button>Start with a passkey</button>
-<p id="started" role="status"></p>
-</form>
-</section>
-<section>
-<h2>Register a passkey</h2>
-<p>The first one needs the code that an operator gives you; a further one needs one that is registered.</p>
-<form id="register">
-<label for="label">Name of the passkey</label>
-<input id="label" required maxlength="80" autocomplete="off">
-<label for="code">Code, for the first one</label>
-<input id="code" autocomplete="off" spellcheck="false">
-<button>Register</button>
-<p id="registered" role="status"></p>
-</form>
-</section>
-</main>
-<script nonce="{{ nonce }}">
+// What break-glass needs a script for: passkeys, and the time that a running session has left. Nothing else depends on it.
 "use strict";
 const element = (id) => document.getElementById(id);
+for (const one of document.querySelectorAll("[data-without-script]")) one.hidden = true;
 const bytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (one) => one.charCodeAt(0));
 const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 const known = (list) => (list || []).map((one) => ({ ...one, id: bytes(one.id) }));
@@ -89,6 +36,8 @@ async function create(asked) {
 }
 
 function on(form, status, work) {
+  if (!element(form)) return;
+  element(form).hidden = false;
   element(form).addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = event.target.querySelector("button");
@@ -114,6 +63,17 @@ on("register", "registered", async () => {
   element("code").value = "";
   return `The passkey ${passkey.label} is registered.`;
 });
-</script>
-</body>
-</html>
+
+// The minutes that are left, on each page; spoken when 10 and 1 are left.
+const left = document.querySelector("time[data-ends]");
+if (left) {
+  const shown = element("glass-left"), spoken = element("glass-spoken");
+  const tick = () => {
+    const minutes = Math.ceil((new Date(left.dateTime) - Date.now()) / 60000);
+    shown.textContent = minutes > 0 ? ` (${minutes} min left)` : " (over)";
+    const words = minutes === 10 || minutes === 1 ? `The break-glass session ends in ${minutes} min.` : "";
+    if (words && spoken.textContent !== words) spoken.textContent = words;
+  };
+  tick();
+  setInterval(tick, 5000);
+}
