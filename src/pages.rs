@@ -11,6 +11,7 @@
 
 mod break_glass;
 mod change;
+mod compare;
 mod effect;
 mod graph;
 mod groups;
@@ -126,6 +127,8 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
             [] => home::home(local).await,
             ["me"] => people::me(local).await,
             ["people"] => lists::people(local, query).await,
+            ["people", "compare"] => compare::page(local, query).await,
+            ["people", "compare", "give"] => compare::give(local, query).await,
             ["people", id] => people::person(local, id).await,
             ["groups"] => groups::groups(local).await,
             ["groups", "new"] => change::edits::new_group(local).await,
@@ -210,6 +213,8 @@ pub fn examples() -> Vec<(Method, &'static str)> {
         "/console/rbac/me",
         "/console/rbac/people",
         "/console/rbac/people/a",
+        "/console/rbac/people/compare",
+        "/console/rbac/people/compare/give",
         "/console/rbac/groups",
         "/console/rbac/groups/new",
         "/console/rbac/groups/g",

@@ -35,7 +35,14 @@ const FIELDS: [&str; 14] = [
 /// The fields that a form may repeat.
 const LISTS: [&str; 5] = ["roles", "parents", "permissions", "groups", "grantors"];
 /// What a confirmation has beside them.
-const CONFIRMED: [&str; 3] = ["seen", "etag", "key"];
+const CONFIRMED: [&str; 4] = ["seen", "etag", "key", "then"];
+
+/// The page after a change that is one of several.
+pub(super) struct Then {
+    pub(super) address: String,
+    /// The groups that come next.
+    pub(super) next: Vec<String>,
+}
 
 #[derive(Template)]
 #[template(path = "pages/grant_form.html")]
@@ -65,6 +72,8 @@ struct Review<'p> {
     takes_reason: bool,
     seen: String,
     etag: String,
+    /// The page afterwards; empty for that of the change.
+    then: String,
     key: String,
     token: String,
     back: &'p str,
@@ -109,13 +118,25 @@ pub(super) async fn form(local: &Local<'_>, query: Option<&str>) -> Outcome {
 /// The page that shows what ending a grant would do.
 pub(super) async fn end(local: &Local<'_>, id: &str) -> Outcome {
     let form = Form(vec![("what", "end".to_owned()), ("id", id.to_owned())]);
-    reviewed(local, &form, None).await
+    reviewed(local, &form, None, None).await
+}
+
+/// The page that shows what it would do to give somebody a group, as one of several.
+pub(super) async fn give(
+    local: &Local<'_>,
+    (user, group, reason, until): (&str, &str, &str, &str),
+    then: Then,
+) -> Outcome {
+    let fields = [("what", "grant"), ("user", user), ("group", group), ("reason", reason), ("until", until)];
+    let fields = fields.into_iter().filter(|(_, value)| !value.is_empty());
+    let form = Form(fields.map(|(name, value)| (name, value.to_owned())).collect());
+    reviewed(local, &form, None, Some(then)).await
 }
 
 /// The page that shows what a change would do.
 pub(super) async fn review(local: &Local<'_>) -> Outcome {
     let form = Form::of(&local.form_with_lists(&FIELDS, &LISTS)?);
-    reviewed(local, &form, None).await
+    reviewed(local, &form, None, None).await
 }
 
 /// Makes a change, if it still does what was shown.
@@ -125,6 +146,7 @@ pub(super) async fn confirm(local: &Local<'_>) -> Outcome {
     let form = Form::of(&sent);
     let change = Change::of(local, &form).await?;
     let text = |name: &str| sent.get(name).filter(|text| !text.is_empty());
+    let then = text("then").filter(|place| is_own(place)).map(ToOwned::to_owned);
     let strip = "This changed while you were reading. Nothing was changed. Look at it again.";
     let target = with(&change.target, "expect", text("seen").unwrap_or("nothing"));
     let body = Some(&change.body).filter(|body| !body.is_null());
@@ -133,18 +155,37 @@ pub(super) async fn confirm(local: &Local<'_>) -> Outcome {
     let call = Call { method: change.method, target: &target, body, if_match, is_new, key };
     match local.send(call).await {
         // It waits for another person.
-        Ok(reply) if reply.status == 202 => {
+        Ok(reply) if reply.status == 202 && then.is_none() => {
             let id = reply.body.as_ref().and_then(|body| body["id"].as_str()).unwrap_or_default();
             Ok(Shown::See(place("requests", id)))
         }
-        Ok(_) => Ok(Shown::See(change.back)),
-        Err(problem) if problem.status == 412 => reviewed(local, &form, Some(strip)).await,
+        Ok(_) => Ok(Shown::See(then.unwrap_or(change.back))),
+        Err(problem) if problem.status == 412 => {
+            let then = then.map(|address| Then { address, next: Vec::new() });
+            reviewed(local, &form, Some(strip), then).await
+        }
         Err(problem) => Err(problem),
     }
 }
 
-async fn reviewed(local: &Local<'_>, form: &Form, strip: Option<&'static str>) -> Outcome {
-    let change = Change::of(local, form).await?;
+/// Whether an address is one that [`Then`] has: a form must not lead a browser anywhere else.
+fn is_own(place: &str) -> bool {
+    place.starts_with(&format!("{PREFIX}/people/compare"))
+        && place.bytes().all(|byte| (0x21..0x7f).contains(&byte))
+}
+
+async fn reviewed(
+    local: &Local<'_>,
+    form: &Form,
+    strip: Option<&'static str>,
+    then: Option<Then>,
+) -> Outcome {
+    let mut change = Change::of(local, form).await?;
+    if let Some(then) = &then
+        && !then.next.is_empty()
+    {
+        change.facts.push(("Next", then.next.join(", ")));
+    }
     let (preview, etag) = looked_at(local, &change).await?;
     let page = Review {
         title: change.title.clone(),
@@ -159,6 +200,7 @@ async fn reviewed(local: &Local<'_>, form: &Form, strip: Option<&'static str>) -
         fields: form.until(change.until),
         takes_reason: form.get("reason").is_none(),
         etag: etag.unwrap_or_default(),
+        then: then.map(|then| then.address).unwrap_or_default(),
         key: uuid::Uuid::new_v4().to_string(),
         token: local.csrf_token(),
         deciders: deciders(local),

@@ -73,7 +73,7 @@ pub(super) async fn me(local: &Local<'_>) -> Outcome {
 type Reached = (Vec<Reach>, Vec<(String, &'static str)>);
 
 /// What an admin may reach, by cluster and route.
-async fn reached(local: &Local<'_>, id: &str) -> Result<Reached, Problem> {
+pub(super) async fn reached(local: &Local<'_>, id: &str) -> Result<Reached, Problem> {
     let parts = local.parts();
     let state = State::read(&parts.store, &[], parts.clock.now()).await?;
     let person = state.registry.people.iter().find(|one| one.kind == CallerKind::Admin && *one.id == *id);

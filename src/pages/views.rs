@@ -63,6 +63,8 @@ pub(super) struct AdminRow {
 #[derive(Debug, Deserialize)]
 pub(super) struct Admin {
     pub(super) enabled: bool,
+    pub(super) grants: Vec<Held>,
+    pub(super) ticket_grants: Vec<TicketHeld>,
     pub(super) legacy_roles: Vec<String>,
     pub(super) roles: Vec<Named>,
     pub(super) permissions: Vec<Named>,

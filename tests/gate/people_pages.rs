@@ -1,6 +1,7 @@
 //! The pages at `/console/rbac`, as a browser without a script uses them: forms are read from the page and sent back.
 
 mod break_glass;
+mod compare;
 mod recorded;
 mod registry;
 
