@@ -23,6 +23,7 @@ mod requests;
 mod shell;
 mod template;
 mod tickets;
+mod viewed;
 mod views;
 mod words;
 
@@ -54,6 +55,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 enum Shown {
     /// The title, and what stands in `main`.
     Page { status: u16, title: String, main: String },
+    /// What another person sees: with the navigation of these reads, and no form.
+    Viewed { title: String, main: String, reads: Vec<String> },
     /// 303: the browser reads that address.
     See(String),
 }
@@ -88,15 +91,21 @@ impl Site {
         };
         let outcome = route(&local, &asked, path).await;
         let refusal = outcome.as_ref().err().and_then(|problem| problem.refusal.as_deref().cloned());
-        let (status, title, main) = match outcome {
+        let (status, title, main, viewed) = match outcome {
             Ok(Shown::See(place)) => return Answer { response: see(&place, &asked), refusal },
-            Ok(Shown::Page { status, title, main }) => (status, title, main),
-            Err(problem) => (problem.status, "Not done".to_owned(), shell::problem(&problem, Some(&local))),
+            Ok(Shown::Page { status, title, main }) => (status, title, main, None),
+            Ok(Shown::Viewed { title, main, reads }) => (200, title, main, Some(reads)),
+            Err(problem) => {
+                (problem.status, "Not done".to_owned(), shell::problem(&problem, Some(&local)), None)
+            }
         };
         // htmx puts it into a page of Console's.
         let body = match Form::wanted_by(asked.request) {
             Form::Fragment => main,
-            Form::Page | Form::Problem => shell::whole(&local, path, &title, &main).await,
+            Form::Page | Form::Problem => match viewed {
+                Some(reads) => shell::viewed(&local, &reads, &title, &main),
+                None => shell::whole(&local, path, &title, &main).await,
+            },
         };
         let kind = "text/html; charset=utf-8".to_owned();
         Answer { response: respond(&asked, status, body, vec![("content-type", kind)]), refusal }
@@ -129,6 +138,7 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
             ["people"] => lists::people(local, query).await,
             ["people", "compare"] => compare::page(local, query).await,
             ["people", "compare", "give"] => compare::give(local, query).await,
+            ["as", id] => viewed::page(local, id).await,
             ["people", id] => people::person(local, id).await,
             ["groups"] => groups::groups(local).await,
             ["groups", "new"] => change::edits::new_group(local).await,
@@ -153,6 +163,9 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
             ["search"] => lists::search(local, query).await,
             _ => Err(Problem::new(404, "there is no such page")),
         },
+        // Before each address that changes something: one does not act as another person.
+        (Method::Post, ["as", ..]) => Err(viewed::refused()),
+        (Method::Post, _) if query.is_some_and(viewed::is_as) => Err(viewed::refused()),
         (Method::Post, ["change"]) => change::review(local).await,
         (Method::Post, ["change", "confirm"]) => change::confirm(local).await,
         (Method::Post, ["requests"]) => requests::ask(local).await,
@@ -213,6 +226,7 @@ pub fn examples() -> Vec<(Method, &'static str)> {
         "/console/rbac/me",
         "/console/rbac/people",
         "/console/rbac/people/a",
+        "/console/rbac/as/a",
         "/console/rbac/people/compare",
         "/console/rbac/people/compare/give",
         "/console/rbac/groups",

@@ -23,6 +23,7 @@ mod recorded;
 pub(crate) mod reply;
 mod requests;
 pub mod routes;
+mod viewed;
 mod views;
 mod writes;
 
@@ -198,6 +199,7 @@ impl RbacApi {
             (Endpoint::Group, [name]) => reading.group(name).await,
             (Endpoint::Admins, _) => reading.admins().await,
             (Endpoint::Admin, [id]) => reading.admin(id).await,
+            (Endpoint::AdminView, [id]) => reading.view_of(id).await,
             (Endpoint::AdminRoutes, [id]) => reading.routes_of(id).await,
             (Endpoint::Grants, _) => reading.grants().await,
             (Endpoint::Grant, [id]) => reading.grant(id).await,

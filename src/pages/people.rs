@@ -25,6 +25,7 @@ struct PersonPage {
     may_grant: bool,
     may_end: bool,
     reads_who: bool,
+    may_look: bool,
     now: DateTime<Utc>,
 }
 
@@ -58,6 +59,7 @@ pub(super) async fn person(local: &Local<'_>, id: &str) -> Outcome {
         may_grant: local.may("POST", "/api/rbac/grants"),
         may_end: local.may("DELETE", "/api/rbac/grants/x"),
         reads_who: local.may("GET", "/api/rbac/who"),
+        may_look: local.may_ask_about_others() && id != local.id(),
         now: local.parts().clock.now(),
     };
     Ok(Shown::page(name(id), render(&page)))

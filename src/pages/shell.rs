@@ -24,6 +24,8 @@ struct Shell<'p> {
     sections: Vec<Section>,
     style: String,
     scripts: Vec<String>,
+    /// Whether it is what another person sees: then there is no form, and the navigation leads nowhere.
+    is_viewed: bool,
     /// The break-glass sessions that run: whose, their ids and ends.
     glass: Vec<(String, String, DateTime<Utc>)>,
 }
@@ -80,10 +82,28 @@ pub(super) async fn whole(local: &Local<'_>, path: &str, title: &str, main: &str
         who: local.id(),
         mapping,
         is_v2: local.control().rbac_v2,
-        sections: sections(local, path, waiting),
+        sections: sections(&|place| local.may("GET", place), path, waiting),
+        is_viewed: false,
         style: address(STYLE, "css"),
         scripts: scripts.iter().map(|script| address(script, "js")).collect(),
         glass,
+    };
+    render(&shell)
+}
+
+/// What another person sees; `reads` are the addresses of the API that they may read.
+pub(super) fn viewed(local: &Local<'_>, reads: &[String], title: &str, main: &str) -> String {
+    let shell = Shell {
+        title,
+        main,
+        who: local.id(),
+        mapping: local.mapping().sha256().short().to_owned(),
+        is_v2: local.control().rbac_v2,
+        sections: sections(&|place| reads.iter().any(|one| one == place), "/as", 0),
+        is_viewed: true,
+        style: address(STYLE, "css"),
+        scripts: vec![address(SCRIPT, "js")],
+        glass: Vec::new(),
     };
     render(&shell)
 }
@@ -132,9 +152,8 @@ fn address(text: &str, kind: &str) -> String {
     format!("{PREFIX}/assets/{}.{kind}", digest_of(text))
 }
 
-/// The pages that the caller can open.
-fn sections(local: &Local<'_>, path: &str, waiting: usize) -> Vec<Section> {
-    let reads = |place: &str| local.may("GET", place);
+/// The pages that somebody can open who may make these reads of the API.
+fn sections(reads: &dyn Fn(&str) -> bool, path: &str, waiting: usize) -> Vec<Section> {
     let all = [
         ("", vec![("Home", "", true, 0), ("My access", "/me", true, 0)]),
         (

@@ -126,6 +126,11 @@ impl Local<'_> {
         request(&call).and_then(|request| self.permit(&request)).is_ok()
     }
 
+    /// Whether the caller may look as another person.
+    pub(crate) fn may_ask_about_others(&self) -> bool {
+        self.caller.holds(self.api.parts.settings.check_others.as_ref())
+    }
+
     /// Refuses a page that shows what a read of the API would refuse.
     ///
     /// # Errors

@@ -116,6 +116,11 @@ fn described(endpoint: Endpoint) -> Described {
         Endpoint::AdminRoutes => {
             read("Every route that lets an admin in, and why", &[], &[(200, Some("AdminRoutes"))])
         }
+        Endpoint::AdminView => read(
+            "What an admin sees of their own access; each look is recorded",
+            &[],
+            &[(200, Some("AdminView"))],
+        ),
         Endpoint::GrantsAudit => read(
             "What was granted and revoked, the newest first",
             &[
@@ -494,6 +499,11 @@ fn schemas() -> Value {
         "Admin": object(&[
             ("id", text()), ("enabled", switch()), ("grants", list(reference("OwnGrant"))),
             ("ticket_grants", list(reference("TicketGrant"))), ("legacy_roles", texts()), ("roles", list(named())), ("permissions", list(named())),
+        ]),
+        "AdminView": object(&[
+            ("subject", text()), ("groups", texts()), ("legacy_roles", texts()), ("roles", texts()), ("permissions", texts()),
+            ("grants", list(reference("OwnGrant"))), ("ticket_grants", list(reference("TicketGrant"))),
+            ("requests", list(reference("Request"))), ("waiting", list(reference("Request"))), ("reads", texts()),
         ]),
         "AdminRoutes": object(&[
             ("id", text()), ("mapping_sha256", text()),

@@ -43,11 +43,11 @@ pub(super) struct Reading<'r> {
 }
 
 impl Reading<'_> {
-    fn query(&self, known: &[&str]) -> Result<Query, Problem> {
+    pub(super) fn query(&self, known: &[&str]) -> Result<Query, Problem> {
         Query::parse(self.asked.request.target().query(), known)
     }
 
-    async fn state(&self) -> Result<State, Problem> {
+    pub(super) async fn state(&self) -> Result<State, Problem> {
         Ok(State::read(&self.api.parts.store, &[], self.api.parts.clock.now()).await?)
     }
 
@@ -96,7 +96,11 @@ impl Reading<'_> {
     }
 
     /// Adds what is recorded about them to grants of an admin.
-    async fn recorded_of(&self, admin: &str, [grants, tickets]: [&mut Vec<Value>; 2]) -> Result<(), Problem> {
+    pub(super) async fn recorded_of(
+        &self,
+        admin: &str,
+        [grants, tickets]: [&mut Vec<Value>; 2],
+    ) -> Result<(), Problem> {
         let of = GrantsOf { admin: Some(admin), of: None };
         let count = grants.len();
         grants.append(tickets);
@@ -106,7 +110,7 @@ impl Reading<'_> {
     }
 
     /// An admin's live grants for tickets.
-    async fn ticket_grants_of(&self, admin: &str, state: &State) -> Result<Vec<Value>, Problem> {
+    pub(super) async fn ticket_grants_of(&self, admin: &str, state: &State) -> Result<Vec<Value>, Problem> {
         let of = GrantsOf { admin: Some(admin), of: None };
         let all = self.api.parts.store.access_grants(of).await?;
         let live = all.iter().filter(|one| one.origin == Origin::Ticket && one.is_live(state.now));
@@ -147,18 +151,7 @@ impl Reading<'_> {
         }
         let (kind, id) = match query.get("user") {
             Some(user) if !(self.caller.kind() == CallerKind::Admin && user == self.caller.id()) => {
-                let may = &self.api.parts.settings.check_others;
-                if !self.caller.holds(may.as_ref()) {
-                    let required = may.iter().map(|name| format!("permission `{name}`"));
-                    let could = match may {
-                        Some(name) => format!("holders of the permission `{name}`"),
-                        None => "an operator, by `console-gate who`".to_owned(),
-                    };
-                    let detail = "you may ask only about yourself";
-                    return Err(
-                        Problem::forbidden("others_asked_about", detail, &[&could]).requiring(required)
-                    );
-                }
+                self.may_ask_about_others()?;
                 (CallerKind::Admin, user)
             }
             _ => (self.caller.kind(), self.caller.id()),
@@ -186,6 +179,20 @@ impl Reading<'_> {
             "through": through,
             "through_tickets": for_ticket,
         })))
+    }
+
+    pub(super) fn may_ask_about_others(&self) -> Result<(), Problem> {
+        let may = &self.api.parts.settings.check_others;
+        if self.caller.holds(may.as_ref()) {
+            return Ok(());
+        }
+        let required = may.iter().map(|name| format!("permission `{name}`"));
+        let could = match may {
+            Some(name) => format!("holders of the permission `{name}`"),
+            None => "an operator, by `console-gate who`".to_owned(),
+        };
+        let detail = "you may ask only about yourself";
+        Err(Problem::forbidden("others_asked_about", detail, &[&could]).requiring(required))
     }
 
     /// The roles that need no ticket for a permission, where every row that asks for it asks for a ticket; `None` where one
@@ -496,7 +503,7 @@ impl Reading<'_> {
     }
 
     /// The live grants of somebody, a break-glass session with its end.
-    async fn held(&self, state: &State, person: &Person) -> Result<Vec<Held>, Problem> {
+    pub(super) async fn held(&self, state: &State, person: &Person) -> Result<Vec<Held>, Problem> {
         let mut grants = held(state, person);
         if let Some(session) = grants.iter_mut().find(|grant| grant.origin == Origin::BreakGlass.word()) {
             let of = GrantsOf { admin: Some(&person.id), of: None };

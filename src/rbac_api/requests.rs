@@ -32,7 +32,7 @@ use super::{Caller, RbacApi, csrf};
 use crate::ruling::own_routes::OwnRequest;
 
 /// Requests that are looked through for a list.
-const MOST_LISTED: u32 = 1_000;
+pub(super) const MOST_LISTED: u32 = 1_000;
 
 /// `POST /api/rbac/requests`.
 #[derive(Deserialize)]

@@ -26,6 +26,7 @@ pub enum Endpoint {
     Admins,
     Admin,
     AdminRoutes,
+    AdminView,
     GrantsAudit,
     Grants,
     PostGrant,
@@ -73,7 +74,7 @@ const fn route(method: Method, template: &'static str, example: &'static str, en
 }
 
 /// Every route. Of two that fit a path, the first serves it.
-pub const ROUTES: [Route; 50] = [
+pub const ROUTES: [Route; 51] = [
     route(Method::Get, "/api/rbac/openapi.json", "/api/rbac/openapi.json", Endpoint::OpenApi),
     route(Method::Get, "/api/rbac/me", "/api/rbac/me", Endpoint::Me),
     route(Method::Get, "/api/rbac/permissions/check", "/api/rbac/permissions/check", Endpoint::Check),
@@ -149,6 +150,7 @@ pub const ROUTES: [Route; 50] = [
     route(Method::Get, "/api/rbac/admins", "/api/rbac/admins", Endpoint::Admins),
     route(Method::Get, "/api/rbac/admins/{id}", "/api/rbac/admins/a", Endpoint::Admin),
     route(Method::Get, "/api/rbac/admins/{id}/routes", "/api/rbac/admins/a/routes", Endpoint::AdminRoutes),
+    route(Method::Get, "/api/rbac/admins/{id}/view", "/api/rbac/admins/a/view", Endpoint::AdminView),
     route(Method::Get, "/api/rbac/grants/audit", "/api/rbac/grants/audit", Endpoint::GrantsAudit),
     route(Method::Get, "/api/rbac/grants", "/api/rbac/grants", Endpoint::Grants),
     route(Method::Post, "/api/rbac/grants", "/api/rbac/grants", Endpoint::PostGrant),

@@ -4,6 +4,7 @@ mod break_glass;
 mod compare;
 mod recorded;
 mod registry;
+mod viewed;
 
 use std::collections::BTreeMap;
 

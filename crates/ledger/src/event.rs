@@ -93,6 +93,8 @@ pub enum AuditEvent {
         detail: Value,
         by: String,
     },
+    /// An admin looked at what another one sees.
+    AccessViewed { about: String, by: String },
     /// A flag was promoted to an environment, or its promotion withdrawn.
     FlagPromoted { name: String, environment: Option<String>, previous: Option<String>, by: String },
     /// A disagreement of the two gates was explained. Its caller is not named here, because an erasure does not change
@@ -427,6 +429,10 @@ impl AuditEvent {
                     by,
                     json!({ "review": review, "step": step, "detail": detail }),
                 )
+            },
+            AuditEvent::AccessViewed { about, by } => AuditRecord {
+                subject_id: Some(about),
+                ..AuditRecord::by_operator("access_viewed", now, by, json!({}))
             },
             AuditEvent::FlagPromoted { name, environment, previous, by } => AuditRecord::by_operator(
                 "flag_promoted",
