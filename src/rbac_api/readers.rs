@@ -95,7 +95,7 @@ impl Reading<'_> {
         own
     }
 
-    /// Adds what is recorded about them to grants of an admin.
+    /// Adds their records to the grants of an admin.
     pub(super) async fn recorded_of(
         &self,
         admin: &str,

@@ -1,4 +1,4 @@
-//! What grants are shown with beside their own rows: why a membership or a grant for a ticket was given, by the sealed audit, and
+//! The members of a grant that are not in its own row: why a membership or a grant for a ticket was given, by the sealed audit, and
 //! the last use of what a grant brings, by the decision log. Two reads for a page of grants, whatever its length.
 
 use std::collections::{BTreeSet, HashMap};
@@ -23,7 +23,7 @@ const MEMBERS: [&str; 5] =
     ["granted_by", "reason", "starts_at_utc", "last_used_at_utc", "use_known_since_utc"];
 
 impl RbacApi {
-    /// Grants as they are answered, with what is recorded about them.
+    /// Grants as they are answered, with their records.
     pub(super) async fn recorded(
         &self,
         caller: &Caller,
@@ -66,7 +66,7 @@ impl RbacApi {
         Ok(recorded.collect())
     }
 
-    /// Adds to each of `views`, whose member `key` is the id of a grant, what is recorded about that grant.
+    /// Adds to each of `views`, whose member `key` is the id of a grant, the records of that grant.
     pub(super) async fn with_records(
         &self,
         caller: &Caller,

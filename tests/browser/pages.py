@@ -230,7 +230,7 @@ canary_minutes = 0
                       ".then((text) => { document.getElementById('corner').innerHTML = text; })")
         self.assertIn("Access denied", self.words())
         self.look("fragment")
-        self.assertEqual(self.goes(f"{origin}/api/rbac/break-glass/page"), 200)  # It leads to the page of today.
+        self.assertEqual(self.goes(f"{origin}/console/rbac/break-glass"), 200)
         self.look("break-glass")
         Console.is_there = False
         self.assertEqual(self.goes(f"{origin}/board"), 502)
@@ -338,7 +338,8 @@ canary_minutes = 0
             "new-permission": "/permissions/new", "roles": "/roles", "role": "/roles/console-manager", "grants": "/grants",
             "grant-form": "/grants/new", "timeline": "/timeline", "requests": "/requests", "tickets": "/customers/7/tickets",
             "matrix": "/matrix?cluster=S6", "try": "/try?method=GET&path=/console/flags&as=in-raxx-support-team",
-            "search": "/search?q=a",
+            "search": "/search?q=a", "break-glass": "/break-glass",
+            "compare": "/people/compare?a=in-raxx-support-team&b=in-raxx-devops-team",
         }
         for name, place in places.items():
             self.assertEqual(self.goes(pages + place), 200, place)

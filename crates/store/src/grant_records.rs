@@ -1,4 +1,4 @@
-//! What is recorded about grants beside their own rows: why a membership or a grant for a ticket was given, and the last use of
+//! The records about grants beside their own rows: why a membership or a grant for a ticket was given, and the last use of
 //! each row of the mapping by its holder.
 
 use chrono::{DateTime, Utc};

@@ -119,6 +119,7 @@ async fn the_document_says_what_is_answered() {
         ("/api/rbac/admins", "/api/rbac/admins?limit=2"),
         ("/api/rbac/admins/{id}", "/api/rbac/admins/anna"),
         ("/api/rbac/admins/{id}/routes", "/api/rbac/admins/anna/routes"),
+        ("/api/rbac/admins/{id}/view", "/api/rbac/admins/anna/view"),
         ("/api/rbac/grants", "/api/rbac/grants?limit=1"),
         ("/api/rbac/grants", "/api/rbac/grants?limit=x"),
         ("/api/rbac/grants/{id}", one.as_str()),
