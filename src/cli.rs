@@ -50,6 +50,7 @@ mod rollback;
 mod serve;
 mod settled;
 mod soak;
+mod test;
 mod ticket;
 mod time;
 mod token;
@@ -189,6 +190,7 @@ commands! {
     }
     "The mapping" {
         check::{Check, run} reads;
+        test::{Test, run} depends;
         diff::{Diff, run} reads;
         explain::{Explain, run} reads;
         coverage::{Coverage, run} reads;

@@ -21,6 +21,7 @@ const WITH_MAPPING: &[&str] = &[
     "serve",
     "exec",
     "check",
+    "test",
     "doctor",
     "config",
     "diff",

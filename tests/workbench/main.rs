@@ -10,6 +10,7 @@ mod diff;
 mod doctor;
 mod exec;
 mod explain;
+mod mapping_tests;
 mod mistakes;
 mod odd_rows;
 mod people;

@@ -137,7 +137,7 @@ impl<'s> Lines<'s> {
     }
 
     /// The whole lines that contain a span, and where they begin.
-    fn around(&self, span: &Range<usize>) -> (&'s str, usize) {
+    pub fn around(&self, span: &Range<usize>) -> (&'s str, usize) {
         let start = self.starts[self.line(span.start)];
         let end = self.starts.get(self.line(span.end) + 1).copied().unwrap_or(self.source.len());
         (&self.source[start..end], start)

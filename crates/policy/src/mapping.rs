@@ -17,7 +17,7 @@ pub mod pattern;
 pub mod pattern_error;
 mod pieces;
 mod quiet;
-mod reader;
+pub mod reader;
 pub mod regions;
 mod review;
 pub mod rollout;

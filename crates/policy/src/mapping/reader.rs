@@ -15,8 +15,9 @@ use crate::span::Unit;
 
 /// Collects findings while it converts TOML values into typed ones.
 #[derive(Default)]
-pub(super) struct Reader {
-    pub(super) findings: Vec<Diagnostic>,
+pub struct Reader {
+    /// The mistakes so far.
+    pub findings: Vec<Diagnostic>,
     /// The syntax error; if there is one, no other finding counts.
     pub(super) broken: Option<Diagnostic>,
     /// The words of `legacy_roles`; `None` if the file does not declare them.
@@ -27,7 +28,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn report(&mut self, finding: Diagnostic) {
+    /// Adds a finding.
+    pub fn report(&mut self, finding: Diagnostic) {
         self.findings.push(finding);
     }
 
@@ -38,7 +40,8 @@ impl Reader {
         }
     }
 
-    pub(super) fn no_unknown_keys(&mut self, table: &DeTable<'_>, known: &[&str], place: &str) {
+    /// Reports each key of a table that is not `known`.
+    pub fn no_unknown_keys(&mut self, table: &DeTable<'_>, known: &[&str], place: &str) {
         for (key, _) in table.iter() {
             let name = key.get_ref().as_ref();
             if known.contains(&name) {
@@ -57,11 +60,8 @@ impl Reader {
         }
     }
 
-    pub(super) fn table<'t, 'i>(
-        &mut self,
-        value: &'t Spanned<DeValue<'i>>,
-        what: &str,
-    ) -> Option<&'t DeTable<'i>> {
+    /// The table of a value.
+    pub fn table<'t, 'i>(&mut self, value: &'t Spanned<DeValue<'i>>, what: &str) -> Option<&'t DeTable<'i>> {
         match value.get_ref() {
             DeValue::Table(table) => Some(table),
             other => self.wrong_type(value, what, "a table", other),
@@ -82,7 +82,8 @@ impl Reader {
         self.text(value, what).map(|text| self.shared.text(text))
     }
 
-    pub(super) fn string(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<String> {
+    /// A non-empty text, owned.
+    pub fn string(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<String> {
         self.text(value, what).map(str::to_owned)
     }
 
@@ -99,7 +100,7 @@ impl Reader {
     }
 
     /// A switch that may only be `true`: `public = false` would read as a promise that was never made.
-    pub(super) fn switch(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<()> {
+    pub fn switch(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<()> {
         match value.get_ref() {
             DeValue::Boolean(true) => Some(()),
             DeValue::Boolean(false) => {
@@ -113,7 +114,8 @@ impl Reader {
         }
     }
 
-    pub(super) fn word<T: Copy>(
+    /// The meaning of one of `words`.
+    pub fn word<T: Copy>(
         &mut self,
         value: &Spanned<DeValue<'_>>,
         what: &str,
@@ -136,11 +138,8 @@ impl Reader {
         None
     }
 
-    pub(super) fn strings(
-        &mut self,
-        value: &Spanned<DeValue<'_>>,
-        what: &str,
-    ) -> Option<Vec<Spanned<String>>> {
+    /// A list of texts, each with its place.
+    pub fn strings(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Option<Vec<Spanned<String>>> {
         let DeValue::Array(items) = value.get_ref() else {
             return self.wrong_type(value, what, "a list of strings", value.get_ref());
         };
@@ -151,7 +150,8 @@ impl Reader {
         texts.into_iter().collect()
     }
 
-    pub(super) fn integer(
+    /// A whole number within a range.
+    pub fn integer(
         &mut self,
         value: &Spanned<DeValue<'_>>,
         what: &str,

@@ -11,7 +11,7 @@ use crate::method::{Method, MethodSet};
 use crate::rbac::{Access, LegacyRole, Requirement};
 
 use super::approval::{ApprovalRule, Approvals};
-use super::matcher::{Candidate, MatchOutcome, Matcher};
+use super::matcher::{Candidate, MatchOutcome, Matcher, Rule};
 use super::pattern::Pattern;
 use super::rollout::{Order, Rollout, SoakTerms};
 
@@ -487,6 +487,27 @@ impl Mapping {
     pub fn with_rollout(mut self, cluster: &str, rollout: Rollout) -> Option<Mapping> {
         *self.clusters.get_mut(cluster)? = rollout;
         Some(self)
+    }
+
+    /// The same mapping with other rows: the effect of an edit. `None` if two of them can match the same request, so that
+    /// no gate would activate it.
+    pub fn with_rows(&self, rows: Vec<Row>) -> Option<Mapping> {
+        let rules = rows.iter().map(|row| Rule::declared(row.pattern.clone(), row.methods)).collect();
+        let matcher = Matcher::build(rules);
+        (matcher.overlaps().is_empty() && matcher.knows_all_overlaps()).then(|| Mapping {
+            source: self.source.clone(),
+            sha256: self.sha256.clone(),
+            unmapped: self.unmapped,
+            quiet: self.quiet.clone(),
+            declared_roles: self.declared_roles.clone(),
+            clusters: self.clusters.clone(),
+            orders: self.orders.clone(),
+            soak: self.soak.clone(),
+            approvals: self.approvals.clone(),
+            approval_of_edits: self.approval_of_edits.clone(),
+            rows,
+            matcher,
+        })
     }
 
     /// When a cluster is ready for V2.

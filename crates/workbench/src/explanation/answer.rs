@@ -44,7 +44,7 @@ pub struct AnswerReport {
 }
 
 /// The outcome of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     Allow,
@@ -292,7 +292,7 @@ impl<'a> CallerQuestion<'a> {
 }
 
 impl Ending {
-    fn of(outcome: &decision::Outcome) -> Ending {
+    pub(crate) fn of(outcome: &decision::Outcome) -> Ending {
         match outcome {
             // The report of the row states whether it takes WebSockets.
             Ok(_) | Err(Rejection::Upgrade) => Ending::Allow,

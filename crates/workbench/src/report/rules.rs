@@ -15,7 +15,7 @@ pub struct Rule {
 }
 
 /// The kinds of all commands.
-const ALL: [&[Rule]; 7] = [&CHECK, &CONSOLE, &ROWS, &SETTINGS, &DIFF, &LINT, &COVERAGE];
+const ALL: [&[Rule]; 8] = [&CHECK, &CONSOLE, &ROWS, &SETTINGS, &DIFF, &LINT, &COVERAGE, &TEST];
 
 /// The kind with this id.
 pub fn rule(id: &str) -> Option<&'static Rule> {
@@ -432,6 +432,20 @@ pub const SETTINGS: [Rule; 9] = [
 pub const DIFF: [Rule; 2] = [
     warning("access-gain", "a caller gains access", "confirm that each of them should have access"),
     warning("access-loss", "a caller loses access", "first grant the missing access, or confirm the loss"),
+];
+
+/// The findings of `console-gate test`.
+pub const TEST: [Rule; 2] = [
+    error(
+        "failed-case",
+        "a case of routes.test.toml gets another answer than it expects",
+        "correct the mapping, or the case if the answer is the intended one",
+    ),
+    error(
+        "violated-invariant",
+        "an invariant of routes.test.toml does not hold for a possible caller",
+        "correct the mapping or the grants, or the invariant if it is not meant",
+    ),
 ];
 
 /// The findings of `console-gate lint`.

@@ -111,7 +111,7 @@ impl Style {
         }
     }
 
-    pub(super) fn renderer(self) -> Renderer {
+    pub(crate) fn renderer(self) -> Renderer {
         let renderer = match self {
             Style::Plain => Renderer::plain(),
             Style::Coloured => Renderer::styled(),
