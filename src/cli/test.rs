@@ -1,5 +1,8 @@
 //! `console-gate test [FILE]`
 
+mod report;
+
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -9,18 +12,17 @@ use policy::decision::Control;
 use policy::diagnostic::Diagnostics;
 use policy::ids::Epoch;
 use policy::rbac::catalog::Catalog;
-use serde::Serialize;
-use workbench::mapping_test::invariants::{self, Judgement, judge};
-use workbench::mapping_test::junit::{self, TestCase};
-use workbench::mapping_test::{Outcome, TestFile, World, findings, registry_of, run as run_cases, text};
-use workbench::report::style::{Style, columns};
-use workbench::report::text::wrapped;
-use workbench::report::{self, Finding, Level, sarif};
+use workbench::mapping_test::coverage::coverage;
+use workbench::mapping_test::init::first_file;
+use workbench::mapping_test::invariants::judge;
+use workbench::mapping_test::mutants::mutation;
+use workbench::mapping_test::{TestFile, World, registry_of, run as run_cases};
 
 use super::check::counted;
 use super::help::Examples;
-use super::{Common, Ended, read_mapping, with_store};
+use super::{Common, Ended, announce, read_mapping, with_store};
 use crate::settings::Settings;
+use report::Report;
 
 pub(super) const EXAMPLES: Examples = &[(
     "test",
@@ -29,6 +31,8 @@ pub(super) const EXAMPLES: Examples = &[(
         "console-gate test routes.test.toml --seed registry.toml",
         "console-gate --config gate.toml test --live",
         "console-gate test --format junit",
+        "console-gate test --coverage --mutants --fail-under 80",
+        "console-gate test --init --seed registry.toml",
     ],
 )];
 
@@ -38,7 +42,11 @@ pub(super) const EXAMPLES: Examples = &[(
 /// invariant for all possible callers, and reports the caller with the fewest grants that violates it. The groups and roles come from the file that `registry` of the test file or `--seed` names; otherwise, and with `--live`, from
 /// the database. Assumes that FLAG_RBAC_V2 is on and promoted; `under` of a case changes that.
 ///
-/// Exits 1 if a case or an invariant does not hold, 2 if a file is not sound or cannot be read.
+/// With `--mutants`, tests the tests: it changes the mapping and the grants in each way that could be a mistake, and reports
+/// the changes that no case and no invariant notices.
+///
+/// Exits 1 if a case or an invariant does not hold, or if a share is below `--fail-under`; 2 if a file is not sound or cannot
+/// be read.
 #[derive(Debug, Args)]
 pub(super) struct Test {
     /// The test file; without it, the one beside the mapping: `routes.test.toml` for `routes.toml`
@@ -49,6 +57,21 @@ pub(super) struct Test {
     /// Read groups, roles and people from the database, whatever registry the test file names
     #[arg(long)]
     live: bool,
+    /// Report which answers of which rows, by kind of caller, no case observes
+    #[arg(long)]
+    coverage: bool,
+    /// Report the mutants of the mapping and of the grants that no test kills
+    #[arg(long)]
+    mutants: bool,
+    /// Exit 1 if the coverage, or the share of killed mutants, is below this share in percent
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    fail_under: Option<u8>,
+    /// List every row and every mutant
+    #[arg(long)]
+    full: bool,
+    /// Write a first test file from what holds now; never over an existing file
+    #[arg(long, conflicts_with_all = ["coverage", "mutants", "fail_under", "full", "format"])]
+    init: bool,
     /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -69,7 +92,7 @@ enum Format {
 
 impl Test {
     pub(super) fn only_reads(&self) -> bool {
-        true
+        !self.init
     }
 }
 
@@ -79,7 +102,11 @@ pub(super) fn run(command: &Test, common: &Common) -> anyhow::Result<Ended> {
     let mapping = read_mapping(&settings.mapping.file)?;
     let file = command.file.clone().unwrap_or_else(|| beside(&settings.mapping.file));
     let name = file.display().to_string();
-    let source = crate::text_file::read(&file).with_context(|| format!("cannot read {name}"))?;
+    let source = match command.init {
+        true => String::new(),
+        false => crate::text_file::read(&file)
+            .with_context(|| format!("cannot read {name}: `console-gate test --init` writes a first one"))?,
+    };
     let (registry, from) = registry(command, &settings, &file, &source)?;
     let policy = crate::server::policy(&settings);
     let world = World {
@@ -92,12 +119,37 @@ pub(super) fn run(command: &Test, common: &Common) -> anyhow::Result<Ended> {
         policy: &policy,
     };
     mapping.check_against(&mapping_file, &registry.catalog).map_err(unsound)?;
+    if command.init {
+        return init(&file, command.seed.as_deref(), &world);
+    }
     let tests = TestFile::read(&name, &source, &world).map_err(unsound)?;
-    let outcomes = run_cases(&tests, &world);
-    let judgements = judge(&tests, &world);
-    let report = Report { tests: &tests, world: &world, from, outcomes, judgements };
-    report.print(command.format)?;
-    Ok(if report.holds() { Ended::Clean } else { Ended::Findings })
+    let (outcomes, judgements) = (run_cases(&tests, &world), judge(&tests, &world));
+    let mut report =
+        Report { tests: &tests, world: &world, from, outcomes, judgements, coverage: None, mutation: None };
+    report.coverage = command.coverage.then(|| coverage(&tests, &world));
+    // A test that fails anyway kills every mutant.
+    report.mutation = (command.mutants && report.holds()).then(|| mutation(&tests, &world));
+    report.print(command.format, command.full)?;
+    let is_enough = command.fail_under.is_none_or(|least| report.reaches(usize::from(least)));
+    Ok(if report.holds() && is_enough { Ended::Clean } else { Ended::Findings })
+}
+
+/// Writes a first test file.
+fn init(file: &Path, seed: Option<&Path>, world: &World<'_>) -> anyhow::Result<Ended> {
+    let name = file.display().to_string();
+    // The test file names its registry from its own folder.
+    let registry = seed.map(|seed| match file.parent().filter(|folder| *folder != Path::new("")) {
+        Some(folder) => {
+            seed.strip_prefix(folder).map(Path::to_path_buf).or_else(|_| std::path::absolute(seed))
+        }
+        None => Ok(seed.to_path_buf()),
+    });
+    let registry = registry.transpose()?.map(|path| path.display().to_string());
+    let text = first_file(&name, registry.as_deref(), world).map_err(unsound)?;
+    let mut created = std::fs::File::create_new(file).with_context(|| format!("cannot create {name}"))?;
+    created.write_all(text.as_bytes()).with_context(|| format!("cannot write {name}"))?;
+    announce(format_args!("wrote {name}: review it, then run `console-gate test`"));
+    Ok(Ended::Clean)
 }
 
 fn unsound(mistakes: Diagnostics) -> anyhow::Error {
@@ -130,143 +182,4 @@ fn registry(
     let text = crate::text_file::read(&seed).with_context(|| format!("cannot read {name}"))?;
     let catalog = Catalog::from_seed(&text).with_context(|| name.clone())?;
     Ok((Registry { catalog, people: Vec::new() }, name))
-}
-
-/// The results of a run.
-struct Report<'a> {
-    tests: &'a TestFile,
-    world: &'a World<'a>,
-    from: String,
-    outcomes: Vec<Outcome>,
-    judgements: Vec<Judgement>,
-}
-
-/// What the answers depend on, for programs.
-#[derive(Serialize)]
-struct WorldReport<'a> {
-    mapping: &'a str,
-    mapping_sha256: &'a str,
-    registry: &'a str,
-    groups: usize,
-    roles: usize,
-    people: usize,
-}
-
-#[derive(Serialize)]
-struct Summary {
-    cases: usize,
-    invariants: usize,
-    requests: usize,
-    failed: usize,
-}
-
-#[derive(Serialize)]
-struct Json<'a> {
-    world: WorldReport<'a>,
-    #[serde(flatten)]
-    report: report::json::Report<'a, Summary>,
-    cases: &'a [Outcome],
-    invariants: &'a [Judgement],
-}
-
-impl Report<'_> {
-    fn holds(&self) -> bool {
-        self.outcomes.iter().all(Outcome::holds) && self.judgements.iter().all(Judgement::holds)
-    }
-
-    fn print(&self, format: Format) -> anyhow::Result<()> {
-        match format {
-            Format::Text => print!("{}", self.text()),
-            Format::Json => {
-                let findings = self.findings();
-                let report = report::json::Report { summary: self.summary(), findings: &findings };
-                let json =
-                    Json { world: self.world(), report, cases: &self.outcomes, invariants: &self.judgements };
-                println!("{}", serde_json::to_string_pretty(&json)?);
-            }
-            Format::Junit => print!("{}", junit::document(&self.tests.path, &self.junit())),
-            Format::Sarif => println!("{}", sarif::log(&self.findings())?),
-        }
-        Ok(())
-    }
-
-    fn findings(&self) -> Vec<Finding> {
-        let mut all = findings(self.tests, &self.outcomes);
-        all.extend(invariants::findings(self.tests, &self.judgements));
-        all
-    }
-
-    fn summary(&self) -> Summary {
-        Summary {
-            cases: self.outcomes.len(),
-            requests: self.outcomes.iter().map(|outcome| outcome.requests).sum(),
-            invariants: self.judgements.len(),
-            failed: self.outcomes.iter().filter(|outcome| !outcome.holds()).count()
-                + self.judgements.iter().filter(|judgement| !judgement.holds()).count(),
-        }
-    }
-
-    fn world(&self) -> WorldReport<'_> {
-        WorldReport {
-            mapping: self.world.mapping_file,
-            mapping_sha256: self.world.mapping.sha256().as_str(),
-            registry: &self.from,
-            groups: self.world.catalog.groups.len(),
-            roles: self.world.catalog.roles.len(),
-            people: self.world.people.len(),
-        }
-    }
-
-    fn text(&self) -> String {
-        let style = Style::of(&std::io::stdout());
-        let mut output = text::failed_cases(self.tests, &self.outcomes, self.world, style);
-        output += &text::violated(self.tests, &self.judgements, self.world, style);
-        let (world, summary) = (self.world(), self.summary());
-        let decided = format!(
-            "decided by {} (sha256:{}) with {} and {} of {}",
-            world.mapping,
-            world.mapping_sha256.get(..12).unwrap_or_default(),
-            counted(world.groups, "group"),
-            counted(world.roles, "role"),
-            world.registry,
-        );
-        output.push_str(&wrapped(&decided, columns(), 0, 4));
-        let (level, verdict) = match summary.failed {
-            0 => (Level::Note, "all hold".to_owned()),
-            failed => (Level::Error, format!("{failed} failed")),
-        };
-        let counts = format!(
-            "{}: {} with {}, {}: {verdict}",
-            self.tests.path,
-            counted(summary.cases, "case"),
-            counted(summary.requests, "request"),
-            counted(summary.invariants, "invariant"),
-        );
-        output.push_str(&format!("\n{}\n", style.paint(level, &counts)));
-        output
-    }
-
-    fn junit(&self) -> Vec<TestCase> {
-        let of_case = |outcome: &Outcome| {
-            let Outcome { caller, selector, under, expected, .. } = outcome;
-            let why = outcome.failure.iter().map(|failure| format!(" ({})", failure.why)).collect::<String>();
-            TestCase {
-                table: "case",
-                name: format!("{selector} as {caller} under {under}: {expected}"),
-                line: outcome.line,
-                failure: outcome.sentence().map(|sentence| sentence + &why),
-            }
-        };
-        let of_invariant = |judgement: &Judgement| {
-            let why =
-                judgement.witness.iter().map(|witness| format!(" ({})", witness.why)).collect::<String>();
-            TestCase {
-                table: judgement.kind.word(),
-                name: judgement.statement.clone(),
-                line: judgement.line,
-                failure: judgement.sentence().map(|sentence| sentence + &why),
-            }
-        };
-        self.outcomes.iter().map(of_case).chain(self.judgements.iter().map(of_invariant)).collect()
-    }
 }

@@ -9,6 +9,7 @@
 
 pub mod caller;
 pub mod coverage;
+pub mod init;
 pub mod invariants;
 pub mod judge;
 pub mod junit;

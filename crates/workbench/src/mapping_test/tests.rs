@@ -10,6 +10,7 @@ use policy::rbac::catalog::Catalog;
 use super::*;
 
 mod brute_force;
+mod mutants;
 
 pub(super) const MAPPING: &str = r#"
 version = 1

@@ -5,7 +5,9 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level as Shown, Snippet};
 use policy::diagnostic::Lines;
 
+use super::coverage::Coverage;
 use super::invariants::Judgement;
+use super::mutants::Mutation;
 use super::run::Outcome;
 use super::{TestFile, World};
 use crate::report::style::{Style, columns};
@@ -122,4 +124,59 @@ pub fn violated(file: &TestFile, judgements: &[Judgement], world: &World<'_>, st
         text.push('\n');
     }
     text
+}
+
+/// The most lines of a table; the others are counted.
+const MOST: usize = 20;
+
+/// The cells that no case reaches, by row, and their number.
+pub fn covered(coverage: &Coverage, full: bool) -> String {
+    let open: Vec<_> = coverage.rows.iter().filter(|row| !row.missing.is_empty()).collect();
+    let mut text = String::new();
+    for row in shortened(&open, full) {
+        let route = row.route.as_deref().unwrap_or("no row");
+        text += &format!("{:>3} of {:<3} {route}\n", row.reached, row.possible);
+        let missing: Vec<String> =
+            row.missing.iter().map(|cell| format!("{} {}", cell.caller.word(), cell.answer.word())).collect();
+        text += &wrapped(&format!("no case: {}", missing.join(", ")), columns(), 11, 13);
+        text.push('\n');
+    }
+    text += &more(open.len(), full, "row");
+    let (reached, possible, percent) = (coverage.reached, coverage.possible, coverage.percent());
+    text + &format!("coverage: {reached} of {possible} cells (row, kind of caller, answer), {percent} %\n")
+}
+
+/// The mutants that no test kills, and the numbers of the others.
+pub fn mutated(mutation: &Mutation, full: bool) -> String {
+    let mut text = String::new();
+    for survivor in shortened(&mutation.survivors, full) {
+        let line = survivor.line.map_or_else(String::new, |line| format!(" (line {line})"));
+        text += &wrapped(&format!("{}{line}", survivor.sentence), columns(), 0, 4);
+        text.push('\n');
+        if let Some(example) = &survivor.example {
+            text += &wrapped(&format!("for example {example}"), columns(), 4, 6);
+            text.push('\n');
+        }
+    }
+    text += &more(mutation.survivors.len(), full, "mutant");
+    let Mutation { mutants, killed, equivalent, refused, survivors } = mutation;
+    let (survive, percent) = (survivors.len(), mutation.percent());
+    let counts = format!(
+        "mutants: {killed} of {} killed, {percent} %; {survive} survive. Of {mutants} in all, {equivalent} change no \
+         decision and {refused} would not be activated",
+        killed + survive,
+    );
+    text + &wrapped(&counts, columns(), 0, 4) + "\n"
+}
+
+fn shortened<T>(all: &[T], full: bool) -> &[T] {
+    if full { all } else { &all[..all.len().min(MOST)] }
+}
+
+fn more(count: usize, full: bool, what: &str) -> String {
+    match count.saturating_sub(MOST) {
+        0 => String::new(),
+        _ if full => String::new(),
+        more => format!("and {more} more {what}s: `--full` lists them\n"),
+    }
 }
