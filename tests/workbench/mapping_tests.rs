@@ -117,3 +117,42 @@ fn the_database_is_a_registry_too() {
     assert_eq!(output.code, 2, "{}", output.stdout);
     assert!(output.stderr.contains("people are in the database"), "{}", output.stderr);
 }
+
+/// `--init` writes a file that holds, and none over an existing one.
+#[test]
+fn a_first_file_is_written_once() {
+    let bench = shop();
+    std::fs::remove_file(bench.path("routes.test.toml")).unwrap();
+    let missing = bench.run(&["test"]);
+    assert_eq!(missing.code, 2);
+    assert!(missing.stderr.contains("test --init"), "{}", missing.stderr);
+    let written = bench.run(&["test", "--init", "--seed", "registry.toml"]);
+    assert_eq!(written.code, 0, "{}", written.stderr);
+    assert_golden("test/init.toml", &std::fs::read_to_string(bench.path("routes.test.toml")).unwrap());
+    assert_eq!(bench.run(&["test"]).code, 0);
+    let again = bench.run(&["test", "--init", "--seed", "registry.toml"]);
+    assert_eq!(again.code, 2, "{}", again.stdout);
+}
+
+#[test]
+fn what_no_test_notices_is_a_sentence() {
+    let bench = shop();
+    let output = bench.run(&["test", "--coverage", "--mutants", "--fail-under", "100"]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert_golden("test/unnoticed.txt", &output.text());
+    bench.write(
+        "routes.test.toml",
+        "version = 1\nregistry = \"registry.toml\"\n[[case]]\nas = \"finance\"\n\"POST /refunds\" = \"allow\"\n",
+    );
+    let output = bench.run(&["test", "--mutants", "--full"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(
+        output.stdout.contains("if `POST /refunds` were open to `support`, no test would fail"),
+        "{}",
+        output.stdout
+    );
+    let json = bench.run(&["test", "--mutants", "--coverage", "--format", "json"]);
+    let report: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert!(report["mutation"]["survivors"].as_array().is_some_and(|all| all.len() > 5), "{report:#}");
+    assert!(report["coverage"]["possible"].as_u64().is_some_and(|cells| cells > 10), "{report:#}");
+}

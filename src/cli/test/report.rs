@@ -75,8 +75,14 @@ impl Report<'_> {
             Format::Json => {
                 let findings = self.findings();
                 let report = report::json::Report { summary: self.summary(), findings: &findings };
-                let json =
-                    Json { world: self.world(), report, cases: &self.outcomes, invariants: &self.judgements };
+                let json = Json {
+                    world: self.world(),
+                    report,
+                    cases: &self.outcomes,
+                    invariants: &self.judgements,
+                    coverage: self.coverage.as_ref(),
+                    mutation: self.mutation.as_ref(),
+                };
                 println!("{}", serde_json::to_string_pretty(&json)?);
             }
             Format::Junit => print!("{}", junit::document(&self.tests.path, &self.junit())),

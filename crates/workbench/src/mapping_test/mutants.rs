@@ -10,8 +10,10 @@ mod generate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use policy::decision::Target;
 use policy::diagnostic::Lines;
 use policy::mapping::{Mapping, Row};
+use policy::rbac::Requirement;
 use policy::rbac::catalog::Catalog;
 use serde::Serialize;
 
@@ -25,7 +27,6 @@ use super::names::GrantName;
 use super::requests::index_of;
 use super::suite::{Case, Invariant, Who};
 use super::{TestFile, World};
-use policy::decision::Target;
 
 /// The mutants of a mapping.
 #[derive(Clone, Debug, Serialize)]
@@ -219,11 +220,19 @@ impl<'a> Bench<'a> {
     fn regranted(&self, catalog: &Catalog) -> Fate {
         let ground = Ground { catalog, ..self.ground() };
         let before = self.world.catalog;
-        let moved = |requirement: &policy::rbac::Requirement| {
-            before.groups_that_meet(requirement) != catalog.groups_that_meet(requirement)
+        let required: BTreeSet<&Requirement> =
+            self.rows().iter().flat_map(|row| row.kind.requirements()).collect();
+        let moved: BTreeSet<&Requirement> = required
+            .into_iter()
+            .filter(|requirement| {
+                before.groups_that_meet(requirement) != catalog.groups_that_meet(requirement)
+            })
+            .collect();
+        // A grant for a ticket brings what its role inherits, whatever the groups hold.
+        let wanted = |row: &Row| {
+            row.ticket().is_some()
+                || row.kind.requirements().iter().any(|requirement| moved.contains(requirement))
         };
-        let without = |row: &Row| row.ticket().is_some();
-        let wanted = |row: &Row| without(row) || row.kind.requirements().into_iter().any(moved);
         let names_role = |invariant: &Invariant| {
             invariant.who.iter().any(|who| match who {
                 Who::Without(grants) => grants.iter().any(|grant| matches!(grant, GrantName::Role(_))),
