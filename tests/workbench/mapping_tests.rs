@@ -77,7 +77,7 @@ fn mistakes_are_named_at_once_and_exit_2() {
 #[test]
 fn the_formats_agree() {
     let bench = shop();
-    bench.write("routes.test.toml", &project_text("tests/workbench/mappings/failing.test.toml"));
+    bench.write("routes.test.toml", &project_text("tests/workbench/mapping_tests/failing.test.toml"));
     let text = bench.run(&["test"]);
     assert_golden("test/failing.txt", &text.text());
     let json = bench.run(&["test", "--format", "json"]);
