@@ -7,7 +7,7 @@ SECONDS ?= 60
 DIFFERENTIAL = .venv/bin/python tests/prove/differential.py \
 	--app tests/data/werkzeug/app.py --corpus tests/data/werkzeug/corpus.jsonl
 
-.PHONY: demo test test-all test-times release dist deb docs clients lint prove models race faults scale bench bench-check \
+.PHONY: demo test test-all test-times release dist deb docs clients lint prove prove-guards models race faults scale bench bench-check \
 	bench-growth bench-peers bench-quick fuzz deny suites upgrade clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
@@ -78,6 +78,11 @@ prove:
 	@tests/setup.sh test
 	$(CARGO) build --locked --release --example route_table
 	$(DIFFERENTIAL) --matcher target/release/examples/route_table --pairs 10000000
+
+## Each guard about who may change access, taken out one at a time: the model of the rule finds it; 25 builds
+prove-guards:
+	@tests/setup.sh test
+	python3 tests/prove/guards.py
 
 ## Formatting, lints, and the idioms that the project's English does without
 lint:

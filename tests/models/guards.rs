@@ -1,9 +1,10 @@
 //! Who may change access: random people, among whom are attackers, each trying to end with more than they may, through the real
 //! API; each answer must be that of a model of the rule ([`model`]), which was written from docs/guards.md.
 //!
-//! An attempt is looked at (`?dry_run=true`), which says what the rule makes of it; some are made, by which the world goes on
-//! to the next attempt, and an edit or a grant that takes two is approved by somebody, or is not. Between attempts an
-//! operator, whom the rule does not bind, changes something by a command or by SQL.
+//! An attempt, by an admin or by an admin's machine, is looked at (`?dry_run=true`), which says what the rule makes of it; some are
+//! made, by which the world goes on to the next attempt, and an edit or a grant that takes two is approved by somebody, or is
+//! not. Between attempts, and between the look at a request and its approval, an operator, whom the rule does not bind, changes
+//! something by a command or by SQL.
 
 mod model;
 
@@ -14,10 +15,14 @@ use std::time::Instant;
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use self::model::{BOT, Change, ENDS, GROUPS, PEOPLE, PERMISSIONS, ROLES, State, TICKET, Verdict};
+use self::model::{
+    BOT, Change, ENDS, GROUPS, LATER, PEOPLE, PERMISSIONS, ROLES, State, TICKET, Timed, Verdict,
+};
 use crate::random::Random;
 use crate::support::freescout::{FreeScout, KEY, SECRET};
 use crate::support::{Answer, Ask, Database, Gate, Setup, World};
+use crate::world::secret_of;
+use sha2::{Digest as _, Sha256};
 
 /// Without `GATE_MODELS`.
 const SHORT: usize = 250;
@@ -44,7 +49,7 @@ cluster = "P"
 "GET /desk/<int:id>" = { role = "r2", ticket = { query = "ticket_id", customer = "path:id" } }
 [blueprints.api.routes]
 "GET /api/rbac/*" = { session = true, gate = true, unauthenticated = "401" }
-"POST,PUT,DELETE /api/rbac/*" = { role = "writer", gate = true, unauthenticated = "401" }
+"POST,PUT,DELETE /api/rbac/*" = { role = "writer", machine_or_session = true, gate = true, unauthenticated = "401" }
 "DELETE /api/rbac/me/grants/<id>" = { session = true, gate = true, unauthenticated = "401" }
 "GET,POST /api/rbac/requests" = { session = true, gate = true, unauthenticated = "401" }
 "GET /api/rbac/requests/<id>" = { session = true, gate = true, unauthenticated = "401" }
@@ -62,6 +67,10 @@ struct Run {
     words: BTreeMap<String, usize>,
     history: Vec<String>,
     is_postgres: bool,
+    /// The id of the machine's token, where the world has one.
+    bot: Option<String>,
+    /// When memberships begin that have not begun yet; by their ids.
+    later: BTreeMap<String, i64>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +108,7 @@ async fn run(name: &str, database: Database) {
     );
     // A run that met one word alone would agree as well.
     let words = ["allow", "approve", "refuse a", "refuse b", "refuse d", "made", "approved", "not approved"];
-    for word in words.into_iter().chain(["by command", "by SQL"]) {
+    for word in words.into_iter().chain(["by command", "by SQL", "by a machine"]) {
         assert!(run.words.contains_key(word), "the run was too short to meet `{word}`: {:?}", run.words);
     }
     crate::verifies_beside(&run.gate, &["gate_grants", "rbac_ticket_grants"]);
@@ -152,6 +161,8 @@ impl Run {
             words: BTreeMap::new(),
             history: Vec::new(),
             is_postgres: database == Database::Postgres,
+            bot: None,
+            later: BTreeMap::new(),
         }
     }
 
@@ -180,7 +191,7 @@ impl Run {
         let timed = state
             .timed
             .iter()
-            .map(|(id, (who, group, minutes))| (Some(id.as_str()), Change::Until(who, group, *minutes)));
+            .map(|(id, grant)| (Some(id.as_str()), Change::Until(grant.who, grant.group, grant.end)));
         let tickets = state.tickets.iter().map(|(who, role)| (None, Change::Ticket(who, role)));
         let roles =
             state.group_roles.iter().map(|(group, role)| (None, Change::GroupRole(group, role, true)));
@@ -192,6 +203,8 @@ impl Run {
             .iter()
             .map(|((what, by), with_approval)| (None, Change::Grantor(what.clone(), by, *with_approval)));
         self.began = began;
+        self.later = timed_later(&state);
+        let mut bot = None;
         for (id, change) in
             members.chain(timed).chain(tickets).chain(roles).chain(parents).chain(permits).chain(grantors)
         {
@@ -199,11 +212,14 @@ impl Run {
             text.push('\n');
         }
         if let Some((owner, groups)) = &state.bot {
-            let (id, secret) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4().simple().to_string().repeat(2));
+            let id = uuid::Uuid::new_v4();
+            let digest: String =
+                Sha256::digest(secret_of(&id.to_string())).iter().map(|byte| format!("{byte:02x}")).collect();
+            bot = Some(id.to_string());
             writeln!(
                 text,
                 "INSERT INTO gate_machine_tokens (id, name, token_sha256, created_by, created_at_utc)
-                 VALUES ('{id}', '{BOT}-{id}', '{secret}', '{owner}', {now});"
+                 VALUES ('{id}', '{BOT}-{id}', '{digest}', '{owner}', {now});"
             )
             .expect("text");
             for group in groups {
@@ -217,6 +233,7 @@ impl Run {
             }
         }
         self.world.execute(&text).await;
+        self.bot = bot;
         self.state = state;
         self.history = vec![format!("{:#?}", self.state)];
     }
@@ -251,11 +268,12 @@ impl Run {
             }
             Change::Until(who, group, minutes) => {
                 let new = uuid::Uuid::new_v4().to_string();
+                let start = id.and_then(|id| self.later.get(id)).copied().unwrap_or(-1);
                 let (id, group, ends, starts) =
-                    (id.unwrap_or(&new), group_of(group), time(*minutes), time(-1));
+                    (id.unwrap_or(&new), group_of(group), time(*minutes), time(start));
                 format!(
                     "INSERT INTO gate_grants (id, admin_id, group_id, origin, granted_by, granted_at_utc, starts_at_utc, \
-                     ends_at_utc) VALUES ('{id}', '{who}', CAST({group} AS TEXT), 'timed', 'test', {starts}, {starts}, {ends});"
+                     ends_at_utc) VALUES ('{id}', '{who}', CAST({group} AS TEXT), 'timed', 'test', {now}, {starts}, {ends});"
                 )
             }
             Change::End(id) | Change::EndOwn(id) => {
@@ -320,7 +338,7 @@ impl Run {
                 self.gate.run(&command);
                 if let Change::Leave(who, group) = change {
                     // It leaves wholly.
-                    after.timed.retain(|_, (admin, of, _)| (*admin, *of) != (who, group));
+                    after.timed.retain(|_, grant| (grant.who, grant.group) != (who, group));
                 }
             }
             None => self.world.execute(&self.sql_of(&change, Some(&id))).await,
@@ -346,7 +364,9 @@ impl Run {
             }
             if random.chance(40) {
                 let (group, end) = (random.pick(&GROUPS), random.pick(&ENDS));
-                state.timed.insert(uuid::Uuid::new_v4().to_string(), (person, group, end));
+                let start = if end > LATER && random.chance(40) { LATER } else { 0 };
+                let grant = Timed { who: person, group, start, end };
+                state.timed.insert(uuid::Uuid::new_v4().to_string(), grant);
             }
             if random.chance(15) {
                 state.tickets.insert((person, random.pick(&ROLES[2..])));
@@ -386,7 +406,7 @@ impl Run {
         grants.sort_by_key(|(_, grant)| **grant);
         let timed: Vec<String> = grants.iter().map(|(id, _)| (*id).clone()).collect();
         let own: Vec<String> =
-            grants.iter().filter(|(_, (admin, ..))| *admin == who).map(|(id, _)| (*id).clone()).collect();
+            grants.iter().filter(|(_, grant)| grant.who == who).map(|(id, _)| (*id).clone()).collect();
         match random.below(12) {
             0..2 => Change::Join(to, group),
             2 => Change::Until(to, group, random.pick(&ENDS)),
@@ -413,8 +433,16 @@ impl Run {
 
     /// One attempt; `false` where it would change nothing or nobody could make it.
     async fn attempt(&mut self) -> bool {
-        let who = self.random.pick(&PEOPLE);
-        let change = self.random_change(who);
+        let who = match self.bot.is_some() && self.random.chance(30) {
+            true => BOT,
+            false => self.random.pick(&PEOPLE),
+        };
+        let person = self.state.acts_for(who);
+        let change = self.random_change(person);
+        // An own end is of a person's.
+        if who == BOT && matches!(change, Change::EndOwn(_)) {
+            return false;
+        }
         let Some(after) = self.state.after(&change) else { return false };
         if !self.state.may_write(who) && !matches!(change, Change::EndOwn(_)) {
             return false;
@@ -426,14 +454,17 @@ impl Run {
         let found = verdict_of(&looked);
         assert_eq!(found.as_ref(), Some(&verdict), "{words}\n{}\n{}", said(&looked), self.history.join("\n"));
         *self.words.entry(word(&verdict)).or_default() += 1;
-        if self.random.chance(20) {
+        *self.words.entry(if who == BOT { "by a machine" } else { "by a person" }.to_owned()).or_default() +=
+            1;
+        // The API's rows for requests are for sessions.
+        if who != BOT && self.random.chance(25) {
             self.make(who, &change, &verdict, after).await;
         }
         true
     }
 
     /// Makes a change, with an approval where it waits for one, and notes the state that it leaves.
-    async fn make(&mut self, who: &'static str, change: &Change, verdict: &Verdict, after: State) {
+    async fn make(&mut self, who: &'static str, change: &Change, verdict: &Verdict, mut after: State) {
         let is_edit = !matches!(
             change,
             Change::Join(..)
@@ -456,33 +487,56 @@ impl Run {
         }
         let mut made_id = made.json()["id"].as_str().unwrap_or_default().to_owned();
         if waits {
-            // Approvers for as long as it lasts, who neither asked nor gain, and whom it is not for.
-            let before = &self.state;
-            let counts = |by: &str| {
-                by != who
-                    && change.is_for() != Some(by)
-                    && before.leads_during(by, change)
-                    && !before.gains_by(&after, by)
-            };
-            let approvers: Vec<_> = PEOPLE.into_iter().filter(|by| counts(by)).collect();
-            let by = match self.random.chance(50) && !approvers.is_empty() {
-                true => self.random.pick(&approvers),
-                false => self.random.pick(&PEOPLE),
-            };
-            let counts = counts(by);
             let target = format!("/api/rbac/requests/{made_id}");
             let shown = self.get(who, &target).await;
             let digest = json!({ "impact_sha256": shown.json()["impact_sha256"] });
+            let shown_gains = PEOPLE.map(|one| self.state.gains(&after, one));
+            let looked_at = self.state.clone();
+            if self.random.chance(35) {
+                self.operate().await;
+            }
+            let moved = self.state != looked_at;
+            let (prefers_approvers, anybody) = (self.random.chance(60), self.random.below(PEOPLE.len()));
+            let now = self.state.after(change);
+            // Approvers for as long as it lasts, who neither asked nor gain, and whom it is not for; of what the asker may still do;
+            // and of no more than was shown.
+            let counts = |by: &str| {
+                let Some(now) = &now else { return false };
+                by != who
+                    && change.is_for() != Some(by)
+                    && self.state.leads_during(by, change)
+                    && !self.state.gains_by(now, by)
+                    && (self.state.may_write(who)
+                        && !matches!(self.state.judge(who, change, now), Verdict::Refuse(_)))
+                    && PEOPLE
+                        .iter()
+                        .zip(&shown_gains)
+                        .all(|(one, shown)| self.state.gains(now, one).is_subset(shown))
+            };
+            let approvers: Vec<_> = PEOPLE.into_iter().filter(|by| counts(by)).collect();
+            let by = match approvers.len() {
+                1.. if prefers_approvers => approvers[anybody % approvers.len()],
+                _ => PEOPLE[anybody],
+            };
+            let counts = counts(by);
             let ask =
                 self.ask(by, "POST", &format!("{target}/approve")).header("content-type", "application/json");
             let answer = self.gate.send(&ask.body(digest.to_string())).await;
-            assert_eq!(
-                answer.status == 200,
-                counts,
-                "{by} approves what {who} asked for: {change:?}\n{}\n{}",
+            // What an operator changed meanwhile may change what is shown for another reason: then it has to be looked at again.
+            let is_as_said =
+                if moved { answer.status != 200 || counts } else { (answer.status == 200) == counts };
+            assert!(
+                is_as_said,
+                "{by} approves what {who} asked for ({counts}): {change:?}\n{}\n{}",
                 said(&answer),
                 self.history.join("\n")
             );
+            let counts = answer.status == 200;
+            if moved {
+                let word =
+                    if counts { "approved, changed meanwhile" } else { "not approved, changed meanwhile" };
+                *self.words.entry(word.to_owned()).or_default() += 1;
+            }
             *self.words.entry(if counts { "approved" } else { "not approved" }.to_owned()).or_default() += 1;
             self.history.push(format!("{by} approves: {counts}"));
             if !counts {
@@ -493,10 +547,10 @@ impl Run {
                 return;
             }
             made_id = answer.json()["grant"].as_str().unwrap_or_default().to_owned();
+            after = now.expect("what is approved changes something");
         }
         *self.words.entry("made".to_owned()).or_default() += 1;
         assert!(!self.state.gains_by(&after, who), "{who} has gained by {change:?}");
-        let mut after = after;
         if let Some(grant) = after.timed.remove("new") {
             after.timed.insert(made_id, grant);
         }
@@ -505,7 +559,11 @@ impl Run {
     }
 
     fn ask(&self, who: &str, method: &str, target: &str) -> Ask {
-        Ask::new(method, target).cookie(&self.world.cookie(who)).header("sec-fetch-site", "same-origin")
+        let ask = Ask::new(method, target);
+        match (&self.bot, who) {
+            (Some(id), BOT) => ask.bearer(&secret_of(id)),
+            _ => ask.cookie(&self.world.cookie(who)).header("sec-fetch-site", "same-origin"),
+        }
     }
 
     async fn get(&self, who: &str, target: &str) -> Answer {
@@ -519,7 +577,8 @@ impl Run {
         let mut ask = self.ask(who, method, &target);
         if let Some(subject) = subject {
             // Everybody who is logged in may read here.
-            let tag = self.get(who, &subject).await.header("etag").to_owned();
+            let reader = if who == BOT { PEOPLE[0] } else { who };
+            let tag = self.get(reader, &subject).await.header("etag").to_owned();
             ask = ask.header("if-match", tag);
         }
         let ask = match body {
@@ -606,6 +665,12 @@ fn command_of(change: &Change) -> Option<Vec<String>> {
         Change::Until(..) | Change::Ticket(..) => return None,
     };
     Some(words.split(' ').map(ToOwned::to_owned).collect())
+}
+
+/// The beginnings of the memberships that have not begun.
+fn timed_later(state: &State) -> BTreeMap<String, i64> {
+    let later = state.timed.iter().filter(|(_, grant)| grant.start > 0);
+    later.map(|(id, grant)| (id.clone(), grant.start)).collect()
 }
 
 /// The row of a table of Console's by its name.

@@ -14,6 +14,8 @@ pub const ROLES: [&str; 6] = ["writer", "reader", "r0", "r1", "r2", "r3"];
 pub const PERMISSIONS: [&str; 3] = ["grant:any", "p0", "p1"];
 /// Minutes from now.
 pub const ENDS: [i64; 3] = [30, 60, 600];
+/// When a membership begins, where it has not begun yet: before the last end.
+pub const LATER: i64 = 45;
 /// After every end.
 const FOREVER: i64 = 1_000_000;
 pub const TICKET: (u64, i64) = (41, 7);
@@ -29,8 +31,8 @@ const GLASS: &str = "break-glass";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     pub members: BTreeSet<(&'static str, &'static str)>,
-    /// Admin, group, minutes from now; by an id.
-    pub timed: BTreeMap<String, (&'static str, &'static str, i64)>,
+    /// By an id.
+    pub timed: BTreeMap<String, Timed>,
     /// Admin and role, for [`TICKET`], until it is closed.
     pub tickets: BTreeSet<(&'static str, &'static str)>,
     /// The groups of the token, and the admin who created it.
@@ -40,6 +42,15 @@ pub struct State {
     pub permits: BTreeSet<(&'static str, &'static str)>,
     /// What (`group:red`, `role:r1`), by the members of which group, and whether with an approval.
     pub grantors: BTreeMap<(String, &'static str), bool>,
+}
+
+/// A membership from one minute until another, from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timed {
+    pub who: &'static str,
+    pub group: &'static str,
+    pub start: i64,
+    pub end: i64,
 }
 
 /// A change over the API.
@@ -97,11 +108,8 @@ const PLAINLY_FOREVER: Situation =
 impl State {
     /// Every situation from now on that can differ from another.
     fn situations(&self, other: &State) -> Vec<Situation> {
-        let ends = |state: &State| state.timed.values().map(|(_, _, end)| *end).collect::<Vec<_>>();
-        let moments: BTreeSet<i64> = ends(self)
-            .into_iter()
-            .chain(ends(other))
-            .flat_map(|end| [end - 1, end])
+        let moments: BTreeSet<i64> = (self.timed.values().chain(other.timed.values()))
+            .flat_map(|grant| [grant.start, grant.end - 1, grant.end])
             .chain([0, FOREVER])
             .collect();
         let mut all = Vec::new();
@@ -153,8 +161,11 @@ impl State {
             return self.bot.iter().flat_map(|(_, groups)| groups.iter().copied()).collect();
         }
         let joined = self.members.iter().filter(|(name, _)| *name == who).map(|(_, group)| *group);
-        let timed = self.timed.values().filter(|(name, _, end)| *name == who && minute < *end);
-        joined.chain(timed.map(|(_, group, _)| *group)).collect()
+        let timed = self
+            .timed
+            .values()
+            .filter(|grant| grant.who == who && (grant.start..grant.end).contains(&minute));
+        joined.chain(timed.map(|grant| grant.group)).collect()
     }
 
     fn held(&self, who: &str, situation: Situation) -> Held {
@@ -188,11 +199,28 @@ impl State {
 
     /// Whether somebody holds more afterwards, in any situation from now on, beyond what they hold without an end.
     pub fn gains_by(&self, after: &State, who: &str) -> bool {
+        !self.gains(after, who).is_empty()
+    }
+
+    /// What somebody holds more afterwards, in any situation from now on, beyond what they hold without an end.
+    pub fn gains(&self, after: &State, who: &str) -> Held {
         let lasting = self.lasting(who);
-        self.situations(after).into_iter().any(|situation| {
+        let of = |situation| {
             let (before, after) = (self.held(who, situation), after.held(who, situation));
-            after.iter().any(|right| !before.contains(right) && !lasting.contains(right))
-        })
+            after
+                .into_iter()
+                .filter(|right| !before.contains(right) && !lasting.contains(right))
+                .collect::<Vec<_>>()
+        };
+        self.situations(after).into_iter().flat_map(of).collect()
+    }
+
+    /// For whom somebody acts: a machine acts for the admin who created its token.
+    pub fn acts_for(&self, who: &'static str) -> &'static str {
+        match &self.bot {
+            Some((owner, _)) if who == BOT => owner,
+            _ => who,
+        }
     }
 
     /// Whether somebody approves for at least as long as a change lasts.
@@ -201,7 +229,7 @@ impl State {
             Change::Until(_, _, end) => end - 1,
             _ => FOREVER,
         };
-        self.groups(who, last).contains(APPROVERS)
+        [0, last].into_iter().all(|minute| self.groups(who, minute).contains(APPROVERS))
     }
 
     /// Whether somebody who is at the API may make any change: the API's row asks for a role.
@@ -220,7 +248,7 @@ impl State {
         let changed = match change {
             Change::Join(who, group) => after.members.insert((*who, *group)),
             Change::Until(who, group, end) => {
-                after.timed.insert("new".to_owned(), (*who, *group, *end));
+                after.timed.insert("new".to_owned(), Timed { who, group, start: 0, end: *end });
                 true
             }
             Change::Ticket(who, role) => after.tickets.insert((*who, *role)),
@@ -284,7 +312,7 @@ impl State {
 
     fn has_members(&self, group: &str) -> bool {
         self.members.iter().any(|(_, name)| *name == group)
-            || self.timed.values().any(|(_, name, end)| *name == group && *end > 0)
+            || self.timed.values().any(|grant| grant.group == group && (grant.start..grant.end).contains(&0))
     }
 
     /// The group over which a change takes authority although it gives nothing (sentence d).
@@ -297,7 +325,7 @@ impl State {
         match change {
             Change::GroupRole(group, _, false) => Some((*group).to_owned()),
             Change::Leave(_, group) => left(group),
-            Change::End(id) => left(self.timed.get(id)?.1),
+            Change::End(id) => left(self.timed.get(id)?.group),
             Change::NoGrantor(what, _) => what.strip_prefix("group:").map(ToOwned::to_owned),
             _ => None,
         }
@@ -305,7 +333,9 @@ impl State {
 
     /// What the rule says of a change that changes something, by somebody whom the API's row lets in.
     pub fn judge(&self, who: &str, change: &Change, after: &State) -> Verdict {
-        if self.gains_by(after, who) {
+        if self.gains_by(after, who)
+            || self.bot.as_ref().is_some_and(|(owner, _)| who == BOT && self.gains_by(after, owner))
+        {
             return Verdict::Refuse('a');
         }
         if let Change::EndOwn(_) = change {

@@ -113,8 +113,8 @@ pub struct Machine {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     rights: BTreeMap<Right, BTreeMap<Way, Until>>,
-    /// When the principal's membership of each cohort ends; empty if it is in none.
-    cohorts: BTreeMap<Arc<str>, Until>,
+    /// When the principal's memberships of cohorts end, by cohort and way; empty if it is in none.
+    cohorts: BTreeMap<(Arc<str>, Way), Until>,
 }
 
 /// A right that a change gives, with the way it is held and its end.
@@ -131,8 +131,8 @@ impl Holdings {
         let mut held = Holdings::default();
         for (group, way, until) in grants.memberships_of(kind, id) {
             held.add_group(&group, &way, until, grants);
-            if way == Way::Plain && grants.cohorts.contains(&group) {
-                let longest = held.cohorts.entry(group).or_insert(until);
+            if grants.cohorts.contains(&group) {
+                let longest = held.cohorts.entry((group, way)).or_insert(until);
                 *longest = until.max(*longest);
             }
         }
@@ -167,10 +167,15 @@ impl Holdings {
         for grantor in grants.grantors.iter().filter(|grantor| *grantor.by == **group) {
             self.add(Right::Give(grantor.of.clone()), way, until);
         }
-        // Machines cannot start a session, nor can members before their membership begins.
-        if *way == Way::Plain && grants.eligible.contains(group) {
+        // Machines cannot start a session. Members whose membership begins later can then.
+        let session = match way {
+            Way::Plain => Some(Way::BreakGlass),
+            Way::Later => Some(Way::Later),
+            Way::Token(_) | Way::BreakGlass | Way::Ticket(..) => None,
+        };
+        if let Some(way) = session.filter(|_| grants.eligible.contains(group)) {
             let roles = grants.catalog.roles_of_group(BREAK_GLASS);
-            self.add_roles(roles, &Way::BreakGlass, until, grants.catalog);
+            self.add_roles(roles, &way, until, grants.catalog);
         }
     }
 
@@ -210,8 +215,12 @@ impl Holdings {
         let all = self.rights.iter().flat_map(|(right, ways)| {
             ways.iter().map(|(way, until)| Gain { right: right.clone(), way: way.clone(), until: *until })
         });
-        let left = before.cohorts.iter().filter(|(cohort, until)| self.cohorts.get(*cohort) < Some(until));
-        let left = left.map(|(cohort, _)| Gain {
+        let stays = |cohort: &Arc<str>, way: &Way| {
+            let until = |way: &Way| self.cohorts.get(&(cohort.clone(), way.clone())).copied();
+            until(&Way::Plain).max(until(way))
+        };
+        let left = before.cohorts.iter().filter(|((cohort, way), until)| stays(cohort, way) < Some(**until));
+        let left = left.map(|((cohort, _), _)| Gain {
             right: Right::OutOf(cohort.clone()),
             way: Way::Plain,
             until: Until::Never,
