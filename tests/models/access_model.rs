@@ -23,6 +23,9 @@ impl Holding {
         match need {
             Need::Role(role) => self.roles.contains(&role),
             Need::Permission(permission) => self.permissions.contains(&permission),
+            Need::Both(one, other) => {
+                [one, other].iter().all(|permission| self.permissions.contains(permission))
+            }
         }
     }
 }

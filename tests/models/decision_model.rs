@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::access_model::{Holding, of_admin, of_token};
 use crate::bodies::Reading;
 use crate::callers::{Authorization, Caller, Cookie};
-use crate::format::{Gated, Kind, Mapping, Need, Rollout, Row, Unmapped, V2};
+use crate::format::{Gated, Kind, Mapping, Need, Rollout, Row, Unauthenticated, Unmapped, V2};
 use crate::paths::{Found, find};
 use crate::scenario::Request;
 use crate::world::{Session, World};
@@ -44,8 +44,12 @@ pub enum Ending {
     Login,
     /// 401
     Unauthorized,
+    /// 403, not audited: no principal is known.
+    Unknown,
     /// 403, audited.
     Denied,
+    /// Sent to log in, and audited as a denial.
+    DeniedToLogin,
     /// 410
     Gone,
     /// 400, by the firewall.
@@ -57,10 +61,10 @@ impl Ending {
     pub fn status(self, htmx: bool) -> u16 {
         match self {
             Ending::Forwarded => 200,
-            Ending::Login if htmx => 401,
-            Ending::Login => 302,
+            Ending::Login | Ending::DeniedToLogin if htmx => 401,
+            Ending::Login | Ending::DeniedToLogin => 302,
             Ending::Unauthorized => 401,
-            Ending::Denied => 403,
+            Ending::Unknown | Ending::Denied => 403,
             Ending::Gone => 410,
             Ending::Refused => 400,
         }
@@ -71,8 +75,8 @@ impl Ending {
         match self {
             Ending::Forwarded => "allow",
             Ending::Login => "login",
-            Ending::Unauthorized => "unauthorized",
-            Ending::Denied => "deny",
+            Ending::Unauthorized | Ending::Unknown => "unauthorized",
+            Ending::Denied | Ending::DeniedToLogin => "deny",
             Ending::Gone => "gone",
             Ending::Refused => "refused",
         }
@@ -115,6 +119,15 @@ impl Said {
 
     fn denied(reasons: Vec<&'static str>, because: &'static str) -> Said {
         Said { reasons, ..Said::is(Ending::Denied, because) }
+    }
+
+    /// docs/requests.md, How it refuses: a denied admin is sent to the login; a machine gets 403.
+    fn redirected(self, row: &Row) -> Said {
+        let is_admin = matches!(self.actor, Some(("admin", _)));
+        match self.ending {
+            Ending::Denied if row.redirects && is_admin => Said { ending: Ending::DeniedToLogin, ..self },
+            _ => self,
+        }
     }
 
     fn about(self, principal: Principal) -> Said {
@@ -161,7 +174,10 @@ fn decide_plain(facts: &Facts<'_>, caller: &Caller, request: &Request, found: Fo
             None => stranger(row),
         },
         Kind::Gated(gated) => match principal(facts, caller, gated) {
-            Some(principal) => ask_gates(facts, number, gated, &principal, request).about(principal),
+            Some(principal) => {
+                let said = ask_gates(facts, number, gated, &principal, request).about(principal);
+                said.redirected(row)
+            }
             None if is_left_to_console(facts, caller, number, gated) => {
                 let said =
                     Said::is(Ending::Forwarded, "docs/decisions/0067: an unknown machine on a legacy row");
@@ -188,10 +204,14 @@ fn unmapped(facts: &Facts<'_>, caller: &Caller) -> Said {
 }
 
 fn stranger(row: &Row) -> Said {
-    if row.is_api {
-        Said::is(Ending::Unauthorized, "docs/mapping.md: unauthenticated = \"401\"")
-    } else {
-        Said::is(Ending::Login, "cutover design, section 7: unauthenticated request -> 302")
+    match row.unauthenticated {
+        Some(Unauthenticated::Status401) => {
+            Said::is(Ending::Unauthorized, "docs/mapping.md: unauthenticated = \"401\"")
+        }
+        Some(Unauthenticated::Status403) => {
+            Said::is(Ending::Unknown, "docs/requests.md, How it refuses: 403, without an audit row")
+        }
+        None => Said::is(Ending::Login, "cutover design, section 7: unauthenticated request -> 302"),
     }
 }
 
@@ -316,7 +336,7 @@ fn v2(gated: &Gated, holding: &Holding, request: &Request) -> Result<(), Vec<&'s
     let lacks = |need: &Need| match (holding.has(*need), need) {
         (true, _) => None,
         (false, Need::Role(_)) => Some("missing_role"),
-        (false, Need::Permission(_)) => Some("missing_permission"),
+        (false, Need::Permission(_) | Need::Both(..)) => Some("missing_permission"),
     };
     let mut missing: Vec<&'static str> = match ticket {
         None => lacks(base).into_iter().collect(),

@@ -41,9 +41,9 @@ pub async fn compare(round: &Round<'_>, which: Which, limit: usize, tally: &mut 
         let explanation = &asked[&key];
         let said = word(explanation, &sort);
         let drift = drift_word(explanation, &sort);
-        let real = ending(seen).map(Ending::word);
         // By the model of shadow, which the drift rows have confirmed.
         let model = decide(&round.facts(which), caller, request);
+        let real = ending(seen, model.ending).map(Ending::word);
         let direction = model.drift.map(Drift::word);
         if said != real || drift != direction {
             let kind = format!("{} for a {} body", contrast(said, real, drift, direction), in_words(&sort));

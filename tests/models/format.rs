@@ -64,11 +64,20 @@ pub struct Row {
     pub methods: Methods,
     pub path: Pattern,
     pub kind: Kind,
-    /// `unauthenticated = "401"`
-    pub is_api: bool,
+    /// `unauthenticated`; `None`: they are redirected to the login.
+    pub unauthenticated: Option<Unauthenticated>,
+    /// `forbidden = "302"`
+    pub redirects: bool,
     pub freshness: Option<&'static str>,
     pub totp: Option<&'static str>,
     pub websocket: bool,
+}
+
+/// The answer to a caller without a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unauthenticated {
+    Status401,
+    Status403,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -104,11 +113,13 @@ pub enum V2 {
     Undecided(&'static str, Vec<usize>),
 }
 
-/// A role or a permission, by its number.
+/// A role or permissions, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     Role(usize),
     Permission(usize),
+    /// All of a list.
+    Both(usize, usize),
 }
 
 /// A further need, for a body whose field has this value.
@@ -205,6 +216,12 @@ impl Rollout {
 }
 
 impl Row {
+    /// A row that sets nothing further.
+    pub fn plain(methods: Methods, path: Pattern, kind: Kind) -> Row {
+        let (freshness, totp, websocket) = (None, None, false);
+        Row { methods, path, kind, unauthenticated: None, redirects: false, freshness, totp, websocket }
+    }
+
     /// What the row is called: its methods and its path.
     pub fn route(&self) -> String {
         let methods = match &self.methods {
@@ -223,8 +240,12 @@ impl Row {
             Kind::Gone => vec!["gone = true".to_owned()],
             Kind::Gated(gated) => gated.keys(),
         };
-        if self.is_api {
-            keys.push("unauthenticated = \"401\"".to_owned());
+        keys.extend(self.unauthenticated.map(|answer| match answer {
+            Unauthenticated::Status401 => "unauthenticated = \"401\"".to_owned(),
+            Unauthenticated::Status403 => "unauthenticated = \"403\"".to_owned(),
+        }));
+        if self.redirects {
+            keys.push("forbidden = \"302\"".to_owned());
         }
         keys.extend(self.freshness.map(|word| format!("freshness = \"{word}\"")));
         keys.extend(self.totp.map(|word| format!("totp = \"{word}\"")));
@@ -315,6 +336,7 @@ impl Need {
         match self {
             Need::Role(role) => role_name(role),
             Need::Permission(permission) => permission_name(permission),
+            Need::Both(one, other) => format!("{}\", \"{}", permission_name(one), permission_name(other)),
         }
     }
 
@@ -322,6 +344,7 @@ impl Need {
         match self {
             Need::Role(_) => format!("role = \"{}\"", self.name()),
             Need::Permission(_) => format!("permission = \"{}\"", self.name()),
+            Need::Both(..) => format!("permission = [\"{}\"]", self.name()),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::access_model::of_group;
 use crate::bodies::{FIELDS, POINTERS, VALUES};
 use crate::format::{
-    Blueprint, Cluster, Field, Gated, Kind, Mapping, Methods, Need, Rollout, Row, Rule, Unmapped, V2,
+    Blueprint, Cluster, Field, Gated, Kind, Mapping, Methods, Need, Rollout, Row, Rule, Unauthenticated,
+    Unmapped, V2,
 };
 use crate::paths::{Pattern, Segment, fits_beside, overlap};
 use crate::random::Random;
@@ -53,6 +54,7 @@ impl Reach {
         match need {
             Need::Role(role) => self.roles.contains(&role),
             Need::Permission(permission) => self.permissions.contains(&permission),
+            Need::Both(one, other) => [one, other].iter().all(|each| self.permissions.contains(each)),
         }
     }
 }
@@ -90,10 +92,15 @@ pub fn tour(random: &mut Random, reach: &Reach) -> Mapping {
     let clusters = CLUSTERS.iter().zip(rollouts);
     let clusters = clusters.map(|(name, rollout)| Cluster { name: (*name).to_owned(), rollout }).collect();
     let role = Need::Role(random.pick(&reach.roles));
-    let needs = |base: Need, when: Vec<Rule>| V2::Needs { base, when, decided: true, ticket: None };
+    let is_one = |need: Need| !matches!(need, Need::Both(..));
+    let needs = |base: Need, when: Vec<Rule>| V2::Needs { base, when, decided: is_one(base), ticket: None };
     let rule = |field: Field| vec![Rule { field, equals: "prod", need: role }];
     let gate = |v2: V2| Kind::Gated(Gated { legacy: Some(vec!["ops", "support"]), v2, machines: true });
-    let permission = reach.permissions.first().map_or(role, |permission| Need::Permission(*permission));
+    let permission = match reach.permissions.as_slice() {
+        [] => role,
+        [one] => Need::Permission(*one),
+        [one, other, ..] => Need::Both(*one, *other),
+    };
     let post = || Methods::Some(vec!["GET", "POST"]);
     let text = |segments: &[Segment]| Pattern { segments: segments.to_vec(), slash: false, prefix: false };
     let under = |first: &'static str, next: Segment| text(&[Segment::Static(first), next]);
@@ -114,8 +121,13 @@ pub fn tour(random: &mut Random, reach: &Reach) -> Mapping {
     let row = |(number, (methods, path, kind)): (usize, (Methods, Pattern, Kind))| {
         let knows_callers = matches!(kind, Kind::Session | Kind::Gated(_));
         let freshness = (number == 1).then_some("strict");
-        let (is_api, totp) = (knows_callers && number % 2 == 1, (number == 2).then_some("elevation"));
-        Row { methods, path, kind, is_api, freshness, totp, websocket: number == 0 }
+        let unauthenticated = match number {
+            5 => Some(Unauthenticated::Status403),
+            _ if knows_callers && number % 2 == 1 => Some(Unauthenticated::Status401),
+            _ => None,
+        };
+        let (redirects, totp) = (number == 0, (number == 2).then_some("elevation"));
+        Row { methods, path, kind, unauthenticated, redirects, freshness, totp, websocket: number == 0 }
     };
     let rows: Vec<Row> = rows.into_iter().enumerate().map(row).collect();
     // In every cluster some of them, and some in none.
@@ -136,7 +148,7 @@ pub fn tour(random: &mut Random, reach: &Reach) -> Mapping {
         let v2 = V2::Needs { base: role, when: Vec::new(), decided: false, ticket: Some(without) };
         let kind = Kind::Gated(Gated { legacy: Some(vec!["ops", "support"]), v2, machines: false });
         let (methods, path) = (Methods::Some(methods), under("b", last));
-        let row = Row { methods, path, kind, is_api: false, freshness: None, totp: None, websocket: false };
+        let row = Row::plain(methods, path, kind);
         blueprints[blueprint].rows.push(row);
     }
     let unmapped = Some(Unmapped::Deny);
@@ -150,7 +162,7 @@ pub fn with_marker(mut mapping: Mapping) -> Mapping {
     let v2 = V2::Needs { base: Need::Role(ROLES - 1), when: Vec::new(), decided: false, ticket: None };
     let kind = Kind::Gated(Gated { legacy: Some(vec!["ops"]), v2, machines: false });
     let methods = Methods::Some(vec!["GET"]);
-    let row = Row { methods, path, kind, is_api: false, freshness: None, totp: None, websocket: false };
+    let row = Row::plain(methods, path, kind);
     mapping.blueprints.push(Blueprint {
         name: "marker".to_owned(),
         cluster: Some(mapping.clusters.len() - 1),
@@ -197,7 +209,7 @@ fn fits(mapping: &Mapping, row: &Row) -> bool {
 fn row(random: &mut Random, reach: &Reach) -> Row {
     let kind = kind(random, reach);
     let knows_callers = matches!(kind, Kind::Session | Kind::Gated(_));
-    let is_for_ticket = is_for_ticket(&kind);
+    let (is_for_ticket, is_gated) = (is_for_ticket(&kind), matches!(kind, Kind::Gated(_)));
     let mut methods = methods(random);
     let mut path = pattern(random);
     if let Kind::Gated(Gated { v2: V2::Needs { when, .. }, .. }) = &kind
@@ -212,7 +224,9 @@ fn row(random: &mut Random, reach: &Reach) -> Row {
         methods,
         path,
         kind,
-        is_api: knows_callers && random.chance(15),
+        unauthenticated: (knows_callers && random.chance(25))
+            .then(|| random.pick(&[Unauthenticated::Status401, Unauthenticated::Status403])),
+        redirects: is_gated && random.chance(15),
         freshness: (knows_callers && random.chance(20)).then(|| random.pick(&["push", "strict"])),
         totp: random.chance(10).then(|| random.pick(&["elevation", "inline"])),
         websocket: !is_for_ticket && random.chance(5),
@@ -277,13 +291,19 @@ fn gated(random: &mut Random, reach: &Reach) -> Gated {
         return Gated { legacy, v2: V2::Undecided("AMBIGUOUS-1", roles), machines };
     }
     let base = if random.chance(85) { reach.need(random) } else { Reach::any(random) };
+    let base = match (base, reach.permissions.as_slice()) {
+        (Need::Permission(_), [one, other, ..]) if random.chance(40) => Need::Both(*one, *other),
+        (base, _) => base,
+    };
     let when = if random.chance(30) { rules(random, reach) } else { Vec::new() };
     // Tickets are granted to admins.
     let ticket = (!machines && random.chance(20)).then(|| {
         let numbers: Vec<usize> = (0..ROLES).collect();
         random.some(&numbers, 0, 2)
     });
-    Gated { legacy, v2: V2::Needs { base, when, decided: random.chance(10), ticket }, machines }
+    // An option names one role or permission.
+    let decided = !matches!(base, Need::Both(..)) && random.chance(10);
+    Gated { legacy, v2: V2::Needs { base, when, decided, ticket }, machines }
 }
 
 /// Rules of one row are all of JSON or all of forms.

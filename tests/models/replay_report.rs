@@ -122,7 +122,9 @@ fn real(round: &Round<'_>) -> BTreeMap<Asked, After> {
     let after = round.each(Which::New);
     for ((request, caller, seen), (_, _, then)) in before.zip(after) {
         let Some(id) = logged_as(round, request, caller) else { continue };
-        let (Some(before), Some(after)) = (ending(seen), ending(then)) else { continue };
+        let said = |which| decide(&round.facts(which), caller, request).ending;
+        let endings = (ending(seen, said(Which::Old)), ending(then, said(Which::New)));
+        let (Some(before), Some(after)) = endings else { continue };
         let asked = (id, request.method.to_owned(), request.path.clone(), before.word().to_owned());
         let rules = rules_at(round.mapping(Which::New), request.method, &request.path);
         let sort = sort(request, &[&rules]);
@@ -132,7 +134,8 @@ fn real(round: &Round<'_>) -> BTreeMap<Asked, After> {
             request: request.clone(),
         });
         let carries_body = !matches!(request.method, "GET" | "HEAD" | "OPTIONS");
-        if sort == Sort::Unreadable && carries_body && after == Ending::Denied {
+        if sort == Sort::Unreadable && carries_body && matches!(after, Ending::Denied | Ending::DeniedToLogin)
+        {
             continue;
         }
         entry.words.insert(after.word().to_owned());

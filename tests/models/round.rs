@@ -90,13 +90,16 @@ impl Round<'_> {
     }
 }
 
-/// How a request ended, by what was seen of it.
-pub fn ending(seen: &Seen) -> Option<Ending> {
+/// How a request ended, by what was seen of it. A denied admin that is sent to the login looks as a stranger does, and a
+/// stranger that is answered 403 looks as a denied admin does: `said` tells them apart.
+pub fn ending(seen: &Seen, said: Ending) -> Option<Ending> {
     match (seen.status, seen.reached) {
-        (401, false) if seen.to_login => Some(Ending::Login),
         (200, true) => Some(Ending::Forwarded),
+        (302, false) | (401, false) if said == Ending::DeniedToLogin => Some(said),
+        (401, false) if seen.to_login => Some(Ending::Login),
         (302, false) => Some(Ending::Login),
         (401, false) => Some(Ending::Unauthorized),
+        (403, false) if said == Ending::Unknown => Some(said),
         (403, false) => Some(Ending::Denied),
         (410, false) => Some(Ending::Gone),
         _ => None,

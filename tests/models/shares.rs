@@ -74,13 +74,7 @@ fn row(percent: u8) -> Row {
     let v2 = V2::Needs { base: Need::Role(role), when: Vec::new(), decided: false, ticket: None };
     // One part for each share, for the life of the test.
     let last = Segment::Static(Box::leak(part(percent).into_boxed_str()));
-    Row {
-        methods: Methods::Some(vec!["GET"]),
-        path: Pattern { segments: vec![Segment::Static("share"), last], slash: false, prefix: false },
-        kind: Kind::Gated(Gated { legacy: Some(vec!["ops"]), v2, machines: true }),
-        is_api: false,
-        freshness: None,
-        totp: None,
-        websocket: false,
-    }
+    let path = Pattern { segments: vec![Segment::Static("share"), last], slash: false, prefix: false };
+    let kind = Kind::Gated(Gated { legacy: Some(vec!["ops"]), v2, machines: true });
+    Row::plain(Methods::Some(vec!["GET"]), path, kind)
 }

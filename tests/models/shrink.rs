@@ -176,7 +176,8 @@ fn simpler(mapping: &Mapping) -> Vec<Mapping> {
         }
         for (row, known) in blueprint.rows.iter().enumerate() {
             let mut plain = known.clone();
-            (plain.freshness, plain.totp, plain.websocket, plain.is_api) = (None, None, false, false);
+            (plain.freshness, plain.totp, plain.websocket) = (None, None, false);
+            (plain.unauthenticated, plain.redirects) = (None, false);
             if plain != *known {
                 all.push(replaced(mapping, number, row, plain));
             }

@@ -89,7 +89,7 @@ impl Tally {
 }
 
 /// Every key and word of the format, as a file spells it.
-const KEYS: [&str; 37] = [
+const KEYS: [&str; 40] = [
     "unmapped = \"deny\"",
     "unmapped = \"forward\"",
     " = \"legacy\"",
@@ -123,6 +123,9 @@ const KEYS: [&str; 37] = [
     "upstream = true",
     "gone = true",
     "unauthenticated = \"401\"",
+    "unauthenticated = \"403\"",
+    "forbidden = \"302\"",
+    "permission = [",
     ", freshness = \"",
     "totp = \"",
     "websocket = true",

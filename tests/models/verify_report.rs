@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::bodies::Body;
 use crate::callers::Caller;
-use crate::decision_model::decide;
+use crate::decision_model::{Ending, decide};
 use crate::disagreement::{Disagreement, Report};
-use crate::format::{Kind, Row};
+use crate::format::{Kind, Row, Unauthenticated};
 use crate::paths::find;
 use crate::round::{Round, Which};
 use crate::scenario::{METHODS, Request};
@@ -43,11 +43,20 @@ pub fn compare(round: &Round<'_>, tally: &mut Tally) -> Vec<Disagreement> {
 fn status(expected: &str) -> u64 {
     match expected {
         "allow" => 200,
-        "login" => 302,
+        "login" | "deny_to_login" => 302,
         "unauthorized" => 401,
-        "deny" => 403,
+        "deny" | "unknown" => 403,
         "gone" => 410,
         _ => 0,
+    }
+}
+
+/// The word of the report, which tells apart what others count as one.
+fn word(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Unknown => "unknown",
+        Ending::DeniedToLogin => "deny_to_login",
+        other => other.word(),
     }
 }
 
@@ -58,7 +67,7 @@ fn compare_outcome(round: &Round<'_>, outcome: &Value) -> Option<Disagreement> {
     let row = find(mapping, method, text("path")).row().map(|row| mapping.rows()[row].route());
     let problem = if outcome["status"].as_u64() != Some(status(text("expected"))) {
         format!("{} had {} where {} was expected", text("who"), outcome["status"], text("expected"))
-    } else if outcome["audit_rows"].as_u64() != Some(u64::from(text("expected") == "deny")) {
+    } else if outcome["audit_rows"].as_u64() != Some(u64::from(text("expected").starts_with("deny"))) {
         format!("{} audit rows for {}", outcome["audit_rows"], text("expected"))
     } else if row.as_deref() != outcome["route"].as_str() {
         format!("asks {row:?} and calls it {}", outcome["route"])
@@ -66,10 +75,10 @@ fn compare_outcome(round: &Round<'_>, outcome: &Value) -> Option<Disagreement> {
         let facts = round.facts(Which::New);
         let request = Request::plain(method, text("path"), Body::none());
         let said = decide(&facts, &Caller::nobody(), &request);
-        if said.ending.word() == text("expected") {
+        if word(said.ending) == text("expected") {
             return None;
         }
-        format!("nobody is expected to have {}, the model says {}", text("expected"), said.ending.word())
+        format!("nobody is expected to have {}, the model says {}", text("expected"), word(said.ending))
     } else {
         return None;
     };
@@ -89,8 +98,7 @@ fn compare_coverage(round: &Round<'_>, report: &Value, outcomes: &[Value]) -> Ve
     for row in round.mapping(Which::New).rows() {
         let route = row.route();
         let expected = asked.get(route.as_str()).cloned().unwrap_or_default();
-        let missing: Vec<&str> =
-            wanted(row).iter().filter(|word| !expected.contains(*word)).copied().collect();
+        let missing: Vec<&str> = wanted(row).into_iter().filter(|word| !expected.contains(word)).collect();
         if !missing.is_empty() && !excused.contains(&route) {
             let message = format!("`{route}` is asked for {expected:?} alone; out of reach: {excused}");
             found.push(Disagreement::new(Report::Verify, format!("no test of {missing:?}"), message));
@@ -99,20 +107,23 @@ fn compare_coverage(round: &Round<'_>, report: &Value, outcomes: &[Value]) -> Ve
     found
 }
 
-fn wanted(row: &Row) -> &'static [&'static str] {
-    match (&row.kind, row.is_api) {
-        (Kind::Public | Kind::Upstream, _) => &["allow"],
-        (Kind::Session, false) => &["login", "allow"],
-        (Kind::Session, true) => &["unauthorized", "allow"],
-        (Kind::Machine, _) => &["unauthorized", "allow"],
-        (Kind::Gone, _) => &["gone"],
+fn wanted(row: &Row) -> Vec<&'static str> {
+    let stranger = match row.unauthenticated {
+        None => "login",
+        Some(Unauthenticated::Status401) => "unauthorized",
+        Some(Unauthenticated::Status403) => "unknown",
+    };
+    let denied = if row.redirects { "deny_to_login" } else { "deny" };
+    match &row.kind {
+        Kind::Public | Kind::Upstream => vec!["allow"],
+        Kind::Session => vec![stranger, "allow"],
+        Kind::Machine => vec!["unauthorized", "allow"],
+        Kind::Gone => vec!["gone"],
         // A row without a legacy gate lets nobody through where V2 does not decide; one for a ticket, that nobody may have
         // without one, nobody where V2 decides: probes name no ticket.
-        (Kind::Gated(gated), is_api) => match (gated.legacy.is_some() && !gated.needs_ticket(), is_api) {
-            (true, false) => &["login", "allow", "deny"],
-            (true, true) => &["unauthorized", "allow", "deny"],
-            (false, false) => &["login", "deny"],
-            (false, true) => &["unauthorized", "deny"],
-        },
+        Kind::Gated(gated) if gated.legacy.is_some() && !gated.needs_ticket() => {
+            vec![stranger, "allow", denied]
+        }
+        Kind::Gated(_) => vec![stranger, denied],
     }
 }
