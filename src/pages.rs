@@ -22,6 +22,7 @@ mod people;
 mod requests;
 mod shell;
 mod template;
+mod tester;
 mod tickets;
 mod viewed;
 mod views;
@@ -159,7 +160,7 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
             ["break-glass"] => break_glass::page(local).await,
             ["break-glass", id] => break_glass::session(local, id, break_glass::wants_requests(query)?).await,
             ["matrix"] => matrix::matrix(local, query).await,
-            ["try"] => matrix::tried(local, query).await,
+            ["try"] => tester::page(local, query).await,
             ["search"] => lists::search(local, query).await,
             _ => Err(Problem::new(404, "there is no such page")),
         },

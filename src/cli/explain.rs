@@ -1,4 +1,4 @@
-//! `console-gate explain METHOD PATH [--as ADMIN | --group GROUP | --legacy-role ROLE]`
+//! `console-gate explain METHOD PATH [--as ADMIN | --group GROUP | --legacy-role ROLE | --machine TOKEN | --unauthenticated]`
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -55,6 +55,12 @@ pub(super) struct Explain {
     /// Decide for a hypothetical caller with this legacy role and no group
     #[arg(long, value_name = "ROLE", group = "asker")]
     legacy_role: Option<LegacyRole>,
+    /// Decide for the machine whose token has this id
+    #[arg(long, value_name = "TOKEN", group = "asker")]
+    machine: Option<String>,
+    /// Decide for a caller without a session and without a token
+    #[arg(long, group = "asker")]
+    unauthenticated: bool,
     /// The output format
     #[arg(long, value_enum, default_value = "text")]
     format: TextOrJson,
@@ -92,6 +98,8 @@ impl Explain {
         admin
             .or_else(|| self.group.clone().map(Whom::Group))
             .or_else(|| self.legacy_role.clone().map(Whom::LegacyRole))
+            .or_else(|| self.machine.clone().map(Whom::Machine))
+            .or(self.unauthenticated.then_some(Whom::Unauthenticated))
     }
 }
 

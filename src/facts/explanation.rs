@@ -8,7 +8,7 @@ use policy::decision::Control;
 use policy::diagnostic::closest;
 use policy::firewall::Policy;
 use policy::identity::Subject;
-use policy::ids::AdminId;
+use policy::ids::{AdminId, MachineTokenId};
 use policy::mapping::{Freshness, Mapping};
 use policy::rbac::break_glass::BreakGlassRules;
 use policy::rbac::census::CallerKind;
@@ -27,6 +27,10 @@ pub enum Whom {
     Group(String),
     /// A caller with this legacy role and no group.
     LegacyRole(LegacyRole),
+    /// The machine with the token of this id.
+    Machine(String),
+    /// A caller without a session and without a token.
+    Unauthenticated,
 }
 
 /// Why no explanation is possible.
@@ -41,7 +45,7 @@ pub enum ExplainError {
     /// There is no such group or legacy role.
     #[error("{0}")]
     Unknown(String),
-    #[error("an admin's id cannot contain U+0000")]
+    #[error("an id cannot contain U+0000")]
     NotAnId,
 }
 
@@ -50,7 +54,7 @@ pub struct Explainer {
     control: Control,
     registry: Registry,
     whom: Option<Whom>,
-    /// The grants of the admin in question.
+    /// The grants of the admin or the machine in question.
     access: Option<Arc<Access>>,
     break_glass: BreakGlassRules,
 }
@@ -71,8 +75,11 @@ impl Explainer {
     ) -> Result<Explainer, ExplainError> {
         const TRIES: u32 = 5;
         let subject = match &whom {
-            Some(Whom::Admin(id)) if id.contains('\0') => return Err(ExplainError::NotAnId),
+            Some(Whom::Admin(id) | Whom::Machine(id)) if id.contains('\0') => {
+                return Err(ExplainError::NotAnId);
+            }
             Some(Whom::Admin(id)) => Some(Subject::Admin { id: AdminId::new(id.as_str()), session: None }),
+            Some(Whom::Machine(id)) => Some(Subject::Enrolled(MachineTokenId::new(id.as_str()))),
             _ => None,
         };
         for _ in 0..TRIES {
@@ -117,9 +124,11 @@ impl Explainer {
                     admins().find(|person| *person.id == **id).is_some_and(|person| person.break_glass);
                 Some(Asker::Admin { id, access, break_glass, closest })
             }
-            (Whom::Admin(_), None) => None,
+            (Whom::Machine(id), Some(access)) => Some(Asker::Machine { id, access }),
+            (Whom::Admin(_) | Whom::Machine(_), None) => None,
             (Whom::Group(group), _) => Some(Asker::Group(group)),
             (Whom::LegacyRole(role), _) => Some(Asker::LegacyRole(role)),
+            (Whom::Unauthenticated, _) => Some(Asker::Unauthenticated),
         }
     }
 }
@@ -139,7 +148,14 @@ fn check(registry: &Registry, mapping: &Mapping, whom: Option<&Whom>) -> Result<
                 return Ok(());
             }
             let meant = closest(role.as_str(), roles.iter().map(|role| role.as_str()));
-            format!("no row accepts the legacy role `{role}`, and nobody holds it{}", hint(meant))
+            format!("no row accepts the legacy role `{role}`, and no caller holds it{}", hint(meant))
+        }
+        Some(Whom::Machine(id)) => {
+            let mut machines = registry.people.iter().filter(|one| one.kind == CallerKind::Machine);
+            if machines.any(|one| *one.id == **id) {
+                return Ok(());
+            }
+            format!("no machine token has the id `{id}`, or it has ended")
         }
         _ => return Ok(()),
     };

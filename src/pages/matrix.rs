@@ -8,20 +8,16 @@ use chrono::{DateTime, Utc};
 use grants::State;
 use grants::apart::{let_in, outcome};
 use policy::decision::{Caller, Control, Target};
-use policy::mapping::{ClusterMode, Mapping, Rollout, Row, RowKind};
+use policy::mapping::{ClusterMode, Mapping, Rollout, Row, RowKind, Unauthenticated};
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person};
-use workbench::explanation::text::text as explained;
 use workbench::impact::{Population, ProfileKind};
-use workbench::report::style::Style;
 
 use super::template::render;
 use super::words::{counted, exact, name, part};
-use super::{Outcome, PREFIX, Shown};
-use crate::facts::explanation::{ExplainError, Explainer, Whom};
+use super::{Outcome, PREFIX, Shown, tester};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::query::Query;
-use crate::rbac_api::reply::Problem;
 
 /// Rows and columns of a page.
 const ROWS: usize = 50;
@@ -45,6 +41,8 @@ struct Cell {
     now: bool,
     legacy: bool,
     v2: bool,
+    /// What a caller meets that no grant would let in.
+    instead: Option<&'static str>,
 }
 
 impl Cell {
@@ -53,7 +51,7 @@ impl Cell {
             (true, true) => "✓",
             (false, true) => "+",
             (true, false) => "−",
-            (false, false) => "·",
+            (false, false) => self.instead.unwrap_or("·"),
         }
     }
 
@@ -71,7 +69,11 @@ impl Cell {
             (true, true) => "both allow",
             (false, true) => "V2 allows, legacy denies",
             (true, false) => "legacy allows, V2 denies",
-            (false, false) => "both deny",
+            (false, false) => match self.instead {
+                Some("n/a") => "takes no machine",
+                Some(_) => "takes a login",
+                None => "both deny",
+            },
         }
     }
 }
@@ -79,8 +81,9 @@ impl Cell {
 struct Column {
     head: Vec<String>,
     others: usize,
-    /// Of whom the cells link to an explanation.
-    one: Option<String>,
+    /// The caller that the cells' explanations are about.
+    one: String,
+    /// As the tester names it.
     kind: &'static str,
 }
 
@@ -104,17 +107,11 @@ struct Matrix {
     total: usize,
     people: usize,
     next: Option<String>,
+    /// The address of this page with its filters, to which a cell adds its question.
+    here: String,
+    tester: String,
     mapping: String,
     now: DateTime<Utc>,
-}
-
-#[derive(Template)]
-#[template(path = "pages/try.html")]
-struct Tried {
-    method: String,
-    path: String,
-    who: String,
-    answer: Option<String>,
 }
 
 /// What a caller meets on a row: now, by the legacy gate alone, and by V2 alone.
@@ -136,7 +133,17 @@ fn by_each(
         now: passes(mapping.rollout_of(row), control),
         legacy: passes(&Rollout::everybody(ClusterMode::Legacy), &on),
         v2: passes(&Rollout::everybody(ClusterMode::V2), &on),
+        instead: None,
     }
+}
+
+/// What a caller without a session meets where a session would help.
+fn without_session(row: &Row) -> Option<&'static str> {
+    row.kind.asks_who().then_some(match row.unauthenticated {
+        Unauthenticated::Redirect => "login",
+        Unauthenticated::Status401 => "401",
+        Unauthenticated::Status403 => "403",
+    })
 }
 
 /// What somebody may reach, by cluster and by route.
@@ -171,7 +178,8 @@ pub(super) fn reach(
 }
 
 pub(super) async fn matrix(local: &Local<'_>, query: Option<&str>) -> Outcome {
-    let query = Query::parse(query, &["cluster", "route", "who", "only", "from"])?;
+    let names = ["cluster", "route", "who", "only", "from"].into_iter().chain(tester::Asked::NAMES);
+    let query = Query::parse(query, &names.collect::<Vec<_>>())?;
     local.require("/api/rbac/who")?;
     let text = |name: &str| query.get(name).unwrap_or_default().trim().to_owned();
     let (cluster, route, who, only) =
@@ -191,7 +199,12 @@ pub(super) async fn matrix(local: &Local<'_>, query: Option<&str>) -> Outcome {
         let nobody = by_each(mapping, row, control, |rollout, control| {
             outcome(Target::Row(row, rollout), Caller::Nobody, control).is_some()
         });
-        let cells = callers.iter().map(|(_, person)| cell(mapping, row, person, catalog, control));
+        let takes_machines = matches!(row.kind, RowKind::Gated { machine: true, .. });
+        let cells = callers.iter().map(|(_, person)| Cell {
+            instead: (person.kind == CallerKind::Machine && !takes_machines).then_some("n/a"),
+            ..cell(mapping, row, person, catalog, control)
+        });
+        let nobody = Cell { instead: without_session(row), ..nobody };
         Line {
             route: row.route.to_string(),
             asks: asks(row),
@@ -206,10 +219,11 @@ pub(super) async fn matrix(local: &Local<'_>, query: Option<&str>) -> Outcome {
     let filters = [("cluster", &cluster), ("route", &route), ("who", &who)];
     let kept: String = filters.iter().map(|(name, value)| format!("{name}={}&", part(value))).collect();
     let only_text = if only { "only=differences&" } else { "" };
-    let next = (from.saturating_add(ROWS) < total)
-        .then(|| format!("{PREFIX}/matrix?{kept}{only_text}from={}", from.saturating_add(ROWS)));
+    let page_from = |from: usize| format!("{PREFIX}/matrix?{kept}{only_text}from={from}");
+    let next = (from.saturating_add(ROWS) < total).then(|| page_from(from.saturating_add(ROWS)));
     let mut heads: Vec<Column> = callers.into_iter().map(|(column, _)| column).collect();
-    heads.push(Column { head: vec!["not logged in".to_owned()], others: 0, one: None, kind: "nobody" });
+    let head = vec!["not logged in".to_owned()];
+    heads.push(Column { head, others: 0, one: String::new(), kind: "unauthenticated" });
     let people = state.registry.people.iter().filter(|one| one.kind == CallerKind::Admin).count();
     let page = Matrix {
         columns: heads,
@@ -222,6 +236,8 @@ pub(super) async fn matrix(local: &Local<'_>, query: Option<&str>) -> Outcome {
         total,
         people,
         next,
+        here: page_from(from),
+        tester: tester::part(local, &tester::Asked::of(&query)).await?,
         mapping: mapping.sha256().short().to_owned(),
         now,
     };
@@ -249,18 +265,23 @@ fn columns<'s>(state: &'s State, mapping: &Mapping, who: &str) -> Vec<(Column, &
         let Some(person) = person else { continue };
         let head = members.iter().take(NAMED).map(|id| name(id)).collect();
         let others = members.len().saturating_sub(NAMED);
-        let (one, kind) = match kind {
-            CallerKind::Admin => (Some((*first).to_owned()), "admin"),
-            CallerKind::Machine => (None, "machine"),
+        let kind = match kind {
+            CallerKind::Admin => "admin",
+            CallerKind::Machine => "machine",
         };
-        columns.push((Column { head, others, one, kind }, person));
+        columns.push((Column { head, others, one: (*first).to_owned(), kind }, person));
     }
     columns.truncate(COLUMNS);
     columns
 }
 
+/// The caller of a column, for a link's name.
+fn title(column: &Column) -> &str {
+    if column.one.is_empty() { "not logged in" } else { &column.one }
+}
+
 /// The query of the tester for a cell: the first method of its row, and its path with examples in place of variables.
-fn asked(line: &Line, who: &str) -> String {
+fn asked(line: &Line, column: &Column) -> String {
     let (methods, path) = line.route.split_once(' ').unwrap_or(("GET", line.route.as_str()));
     let method = methods.split(',').next().filter(|method| *method != "*").unwrap_or("GET");
     let segments = path.split('/').map(|segment| match segment.split_once('<') {
@@ -268,7 +289,7 @@ fn asked(line: &Line, who: &str) -> String {
         None => segment.replace('*', ""),
     });
     let path = segments.collect::<Vec<_>>().join("/");
-    format!("method={}&path={}&as={}", part(method), part(&path), part(who))
+    format!("method={method}&path={}&kind={}&as={}", part(&path), column.kind, part(&column.one))
 }
 
 /// What a row asks for, in a word.
@@ -284,28 +305,4 @@ fn asks(row: &Row) -> String {
         RowKind::Upstream => "Console decides".to_owned(),
         RowKind::Gone => "deleted".to_owned(),
     }
-}
-
-/// What the gate would answer to a request, and why. Nothing is sent to Console.
-pub(super) async fn tried(local: &Local<'_>, query: Option<&str>) -> Outcome {
-    let query = Query::parse(query, &["method", "path", "as"])?;
-    local.require("/api/rbac/who")?;
-    let text = |name: &str, usual: &str| query.get(name).unwrap_or(usual).trim().to_owned();
-    let (method, path, who) = (text("method", "GET"), text("path", ""), text("as", ""));
-    let parts = local.parts();
-    let answer = if path.is_empty() {
-        None
-    } else {
-        let whom = Some(who.clone()).filter(|who| !who.is_empty()).map(Whom::Admin);
-        let mapping = local.mapping();
-        let explainer = Explainer::read(&parts.access, &parts.store, mapping, parts.clock.now(), whom).await;
-        let explainer = explainer.map_err(|error| match error {
-            ExplainError::Unknown(_) | ExplainError::NotAnId => Problem::new(422, error.to_string()),
-            error => Problem::unavailable(&error),
-        })?;
-        let policy = policy::firewall::Policy::default();
-        let explanation = explainer.explain(mapping, "routes.toml", &policy, &method, &path);
-        Some(explained(&explanation, Style::Plain))
-    };
-    Ok(Shown::page("Try a request", render(&Tried { method, path, who, answer })))
 }

@@ -81,10 +81,13 @@ async fn a_request_without_an_answer_says_why() {
     let world = World::new(Database::Sqlite).await;
     let gate = scene(&world, Setup::V2).await;
     let explained = |arguments: &[&str]| explain(&gate, arguments);
+    gate.run(&["token", "create", "robot", "--group", "raxx-platform-admins"]);
+    let robot = gate.run(&["token", "list"]);
+    let robot = robot.split_whitespace().find(|word| uuid::Uuid::try_parse(word).is_ok()).expect("an id");
     // The flag is in no environment here and not in the database.
     assert!(explained(&["GET", "/console/waitlist"]).1.contains("gate       legacy: FLAG_RBAC_V2 is off\n"));
     with_flag_in_database(&world, &gate).await;
-    let table: [(&[&str], i32, &str); 8] = [
+    let table: [(&[&str], i32, &str); 11] = [
         (&["GET", "/nowhere"], 0, "row        none: denied, and audited as unmapped_route"),
         (&["GET", "/nowhere", "--as", "sue"], 1, "answer     denied: unmapped_route"),
         (&["DELETE", "/console/waitlist"], 0, "method     the path has rows only for "),
@@ -97,6 +100,13 @@ async fn a_request_without_an_answer_says_why() {
         ),
         (&["GET", "console"], 1, "refused    "),
         (&["GET", "/console/waitlist", "--as", "su"], 1, "did you mean sue?"),
+        (
+            &["GET", "/console/waitlist", "--unauthenticated"],
+            1,
+            "caller     not logged in\nanswer     redirected",
+        ),
+        (&["GET", "/console/waitlist", "--machine", robot], 1, "answer     redirected to log in"),
+        (&["GET", "/console/waitlist", "--machine", "none"], 2, "no machine token has the id `none`"),
     ];
     for (arguments, code, expected) in table {
         let (found, text) = explained(arguments);

@@ -520,6 +520,50 @@ async fn a_name_is_text() {
     }
 }
 
+/// The tester explains any request of any kind of caller, and a cell of the matrix leads to its own explanation.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_any_caller_can_be_tried() {
+    let desk = Desk::new(Database::Sqlite).await;
+    desk.gate.run(&["token", "create", "robot", "--group", SUPPORT]);
+    let page = unescaped(&desk.page("anna", "/matrix").await);
+    let robot = page.split("kind=machine&amp;as=").nth(1).or_else(|| page.split("kind=machine&as=").nth(1));
+    let robot = robot.and_then(|rest| rest.split('#').next()).expect("a column of the machine").to_owned();
+    let table = [
+        ("GET", "/audit", "admin", "ben", "allowed"),
+        ("GET", "/secrets", "admin", "ben", "denied: missing_role"),
+        ("GET", "/later", "admin", "carol", "allowed"),
+        ("GET", "/later", "admin", "ben", "denied: missing_legacy_role"),
+        ("GET", "/audit", "machine", &robot, "sent to the login"),
+        ("GET", "/api/rbac/admins", "machine", &robot, "allowed"),
+        ("POST", "/api/rbac/grants", "machine", &robot, "denied: missing_role"),
+        ("GET", "/audit", "group", SUPPORT, "allowed"),
+        ("GET", "/later", "legacy_role", "ops", "allowed"),
+        ("GET", "/audit", "unauthenticated", "", "sent to the login"),
+        ("GET", "/api/rbac/me", "unauthenticated", "", "401"),
+    ];
+    for (method, path, kind, who, expected) in table {
+        let target = format!("/try?method={method}&path={}&kind={kind}&as={}", encoded(path), encoded(who));
+        let page = desk.page("anna", &target).await;
+        let badge = page.split("id=\"answer\"").nth(1).and_then(|rest| rest.split("badge").nth(1));
+        let badge = badge.unwrap_or_default();
+        assert!(badge.contains(&format!(">{expected}<")), "{method} {path} {kind} {who}: {badge}");
+    }
+    for unknown in ["kind=machine&as=none", "kind=group&as=none", "kind=legacy_role&as=none"] {
+        assert_eq!(desk.get("anna", &format!("/try?path=/audit&{unknown}")).await.status, 422, "{unknown}");
+    }
+    assert_eq!(desk.get("anna", "/try?path=/audit&kind=everyone&as=ben").await.status, 400);
+
+    let page = desk.page("anna", "/matrix?cluster=V&route=secrets").await;
+    let cell = page.split("<a href=\"").find(|link| link.contains("ben, GET /secrets")).expect("a cell");
+    let target = unescaped(cell.split('"').next().unwrap_or_default()).replace("&amp;", "&");
+    let target =
+        target.strip_prefix("/console/rbac").and_then(|rest| rest.split('#').next()).expect("a page");
+    let page = desk.page("anna", target).await;
+    assert!(page.contains("denied: missing_role") && page.contains("role console-secrets-admin"), "{page}");
+    // A column for machines, of which the row takes none, and one for callers without a session.
+    assert!(page.contains(">n/a<") && page.contains(">login<"), "{page}");
+}
+
 /// Each cell of the matrix is what the gate answers to the same caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_matrix_says_what_the_gate_answers() {

@@ -1,5 +1,5 @@
 //! `GET /api/gate/explain?method=GET&path=/console/audit&as=anna`: what `console-gate explain --format json` prints, of the
-//! mapping that runs here. Instead of `as`: `group` or `legacy_role`.
+//! mapping that runs here. Instead of `as`: `group`, `legacy_role`, `machine` or `unauthenticated=true`.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -24,6 +24,10 @@ pub(super) struct ExplainQuery {
     admin: Option<String>,
     group: Option<String>,
     legacy_role: Option<String>,
+    /// The id of a machine's token.
+    machine: Option<String>,
+    #[serde(default)]
+    unauthenticated: bool,
 }
 
 pub(super) async fn get(
@@ -32,15 +36,21 @@ pub(super) async fn get(
     asked: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Result<Json<Explanation>, Problem> {
     let Query(asked) = asked.map_err(|rejection| bad_query(&rejection))?;
-    let caller = match (asked.admin, asked.group, asked.legacy_role) {
-        (None, None, None) => None,
-        (Some(id), None, None) => Some(Whom::Admin(id)),
-        (None, Some(group), None) => Some(Whom::Group(group)),
-        (None, None, Some(role)) => {
-            let role = LegacyRole::parse(&role);
-            Some(Whom::LegacyRole(role.ok_or_else(|| Problem::bad_request("there is no such legacy role"))?))
-        }
-        _ => return Err(Problem::bad_request("give one of `as`, `group` and `legacy_role`")),
+    let legacy_role = match asked.legacy_role.as_deref().map(LegacyRole::parse) {
+        Some(None) => return Err(Problem::bad_request("there is no such legacy role")),
+        role => role.flatten(),
+    };
+    let callers = [
+        asked.admin.map(Whom::Admin),
+        asked.group.map(Whom::Group),
+        legacy_role.map(Whom::LegacyRole),
+        asked.machine.map(Whom::Machine),
+        asked.unauthenticated.then_some(Whom::Unauthenticated),
+    ];
+    let mut callers = callers.into_iter().flatten();
+    let (caller, None) = (callers.next(), callers.next()) else {
+        let detail = "give one of `as`, `group`, `legacy_role`, `machine` and `unauthenticated`";
+        return Err(Problem::bad_request(detail));
     };
     let gate = &state.gate;
     let mapping = gate.mappings.running();

@@ -30,6 +30,8 @@ pub enum Asker<'a> {
     Group(&'a str),
     /// A hypothetical admin with this legacy role and no group.
     LegacyRole(&'a LegacyRole),
+    /// A caller without a session and without a token.
+    Unauthenticated,
 }
 
 /// The kind of the caller.
@@ -40,6 +42,7 @@ pub enum AskerKind {
     Machine,
     Group,
     LegacyRole,
+    Unauthenticated,
 }
 
 impl AskerKind {
@@ -99,6 +102,10 @@ impl<'a> Subject<'a> {
                 role.as_str(),
                 Access { legacy: [(*role).clone()].into(), ..nothing() },
             ),
+            // The gate treats it as it treats an admin that it does not know.
+            Asker::Unauthenticated => {
+                (AskerKind::Unauthenticated, "not logged in", Access::nothing(facts.control.epoch))
+            }
         };
         let break_glass = kind == AskerKind::Group && name == BREAK_GLASS;
         Subject { kind, name, access: Cow::Owned(access), break_glass, closest: None }

@@ -74,7 +74,8 @@ impl Decides {
         }
     }
 
-    pub(super) fn word(self) -> &'static str {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
         match self {
             Decides::Legacy => "legacy",
             Decides::V2 => "v2",

@@ -25,32 +25,51 @@ const TICKET_REASONS: [Reason; 2] = [Reason::TicketRequired, Reason::NoTicketGra
 /// The most additional roles of a grant that are named; the rest is only counted.
 const MOST_NAMES: usize = 2;
 
+/// A paragraph with its label; with an empty label, it continues the previous one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paragraph {
+    pub label: String,
+    pub text: String,
+}
+
+/// The explanation in paragraphs: of the route, then of the caller.
+pub fn paragraphs(explanation: &Explanation) -> (Vec<Paragraph>, Vec<Paragraph>) {
+    let mut route = Page::default();
+    route.route(explanation);
+    if let Some(gate) = &explanation.gate {
+        route.gate(gate);
+    }
+    let mut caller = Page::default();
+    if let Some(report) = &explanation.caller {
+        caller.caller(report);
+    }
+    (route.paragraphs, caller.paragraphs)
+}
+
 /// The whole text, with a newline at its end.
 pub fn text(explanation: &Explanation, style: Style) -> String {
-    let mut page = Page { text: String::new(), style };
-    page.route(explanation);
-    if let Some(gate) = &explanation.gate {
-        page.gate(gate);
-    }
-    if let Some(caller) = &explanation.caller {
-        page.text.push('\n');
-        page.caller(caller);
-    }
-    page.text
-}
-
-struct Page {
-    text: String,
-    style: Style,
-}
-
-impl Page {
-    /// A paragraph; with an empty label, it continues the previous one.
-    fn line(&mut self, label: &str, text: &str) {
+    let line = |Paragraph { label, text }: &Paragraph| {
         let lines = wrapped(text, columns(), INDENT, INDENT + 2);
         let rest = lines.get(INDENT..).unwrap_or_default();
         let gap = " ".repeat(INDENT.saturating_sub(label.len()));
-        self.text.push_str(&format!("{}{gap}{rest}\n", self.style.bold(label)));
+        format!("{}{gap}{rest}\n", style.bold(label))
+    };
+    let (route, caller) = paragraphs(explanation);
+    let route: String = route.iter().map(line).collect();
+    match caller.as_slice() {
+        [] => route,
+        caller => format!("{route}\n{}", caller.iter().map(line).collect::<String>()),
+    }
+}
+
+#[derive(Default)]
+struct Page {
+    paragraphs: Vec<Paragraph>,
+}
+
+impl Page {
+    fn line(&mut self, label: &str, text: &str) {
+        self.paragraphs.push(Paragraph { label: label.to_owned(), text: text.to_owned() });
     }
 
     fn route(&mut self, explanation: &Explanation) {
@@ -206,6 +225,7 @@ impl Page {
             AskerKind::Machine => "machine",
             AskerKind::Group => "group",
             AskerKind::LegacyRole => "role",
+            AskerKind::Unauthenticated => "caller",
         };
         self.line(label, &caller.name);
         for flaw in &caller.unusable {
@@ -216,6 +236,9 @@ impl Page {
             AskerKind::Admin | AskerKind::Machine => {}
             AskerKind::Group => self.line("", "a hypothetical caller in only this group"),
             AskerKind::LegacyRole => self.line("", "a hypothetical caller in no group"),
+            AskerKind::Unauthenticated => {
+                return caller.answers.iter().for_each(|answer| self.answer(answer, caller));
+            }
         }
         let legacy: Vec<String> = caller.legacy.iter().map(ToString::to_string).collect();
         self.line("legacy", &words(&legacy));
