@@ -118,6 +118,15 @@ enum Ask {
     Leave(oneshot::Sender<()>),
 }
 
+/// A file that this gate has written for an operator, who turned a cluster.
+#[derive(Clone, Debug)]
+pub struct Turned {
+    pub sha256: MappingSha256,
+    pub by: String,
+    /// The cluster, its mode and the reason, for the history.
+    pub what: String,
+}
+
 /// Holds the running mapping.
 pub struct MappingHolder {
     running: ArcSwap<Mapping>,
@@ -125,6 +134,8 @@ pub struct MappingHolder {
     is_fallback: AtomicBool,
     /// The problem found by the last look.
     problem: ArcSwapOption<MappingProblem>,
+    /// The file that was written last for an operator.
+    turned: ArcSwapOption<Turned>,
     asks: mpsc::Sender<Ask>,
 }
 
@@ -147,6 +158,7 @@ impl MappingHolder {
                 running: ArcSwap::from_pointee(mapping),
                 is_fallback: AtomicBool::new(false),
                 problem: ArcSwapOption::empty(),
+                turned: ArcSwapOption::empty(),
                 asks,
             }),
             asked,
@@ -172,6 +184,11 @@ impl MappingHolder {
     fn set_fallback(&self, is_fallback: bool) {
         self.is_fallback.store(is_fallback, Ordering::Relaxed);
         gauge!("gate_mapping_fallback").set(f64::from(u8::from(is_fallback)));
+    }
+
+    /// Names who is about to write which file, so that its activation is recorded as theirs.
+    pub fn note_turn(&self, turned: Turned) {
+        self.turned.store(Some(Arc::new(turned)));
     }
 
     /// Requests a look at the file. It is activated once it has settled; the outcome is logged, counted and recorded.

@@ -1,8 +1,11 @@
 //! The facts for an operator's questions about a rollout, read from the store as of one moment: for commands and the
 //! API alike.
 
+mod cutover;
 mod drift;
 pub mod explanation;
+pub mod findings;
+mod fleet;
 mod order;
 pub mod rolled_back;
 mod running;
@@ -13,7 +16,9 @@ use grants::registry::RegistryError;
 use policy::diagnostic::Diagnostics;
 use store::StoreError;
 
+pub use cutover::{Back, Cutover, Step, compared, cutover};
 pub use drift::{DriftReport, drift};
+pub use fleet::{Fleet, GateState, History, fleet, history};
 pub use order::untimely;
 pub use running::{GateRuns, Observed, Running, differing, in_words, observed, running};
 pub use soak::{evidence_lost, soak};

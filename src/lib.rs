@@ -41,6 +41,7 @@ pub mod rbac_api;
 pub mod ruling;
 pub mod server;
 pub mod settings;
+mod sheet;
 pub mod spans;
 pub mod text_file;
 pub mod tickets;

@@ -12,14 +12,18 @@
 mod break_glass;
 mod change;
 mod compare;
+mod cutover;
 mod effect;
 mod graph;
 mod groups;
+mod history;
 mod home;
 mod lists;
+mod mapping;
 mod matrix;
 mod people;
 mod requests;
+mod reviews;
 mod shell;
 mod template;
 mod tester;
@@ -151,7 +155,13 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
             ["grants"] => lists::grants(local, query).await,
             ["grants", "new"] => change::form(local, query).await,
             // The second is the address of the RBAC V2 design, which Console may have a page of its own at.
-            ["timeline"] | ["grants", "audit"] => lists::timeline(local, query).await,
+            ["timeline"] | ["grants", "audit"] => history::timeline(local, query).await,
+            ["timeline", id] => history::event(local, id).await,
+            ["audit"] => history::audit(local, query).await,
+            ["audit", id] => history::row(local, id).await,
+            ["reviews"] => reviews::list(local).await,
+            ["reviews", id] => reviews::one(local, id, query).await,
+            ["reviews", id, "items", item, "end"] => reviews::end(local, id, item).await,
             ["grants", id, "end"] => change::end(local, id).await,
             ["requests"] => requests::inbox(local).await,
             ["requests", "new"] => requests::form(local, query),
@@ -162,6 +172,11 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
             ["matrix"] => matrix::matrix(local, query).await,
             ["try"] => tester::page(local, query).await,
             ["search"] => lists::search(local, query).await,
+            ["cutover"] => cutover::list(local).await,
+            ["cutover", name] => cutover::cluster(local, name).await,
+            ["mapping"] => mapping::running(local).await,
+            ["mapping", "diff"] => mapping::diff(local, query).await,
+            ["mapping", sha256] => mapping::version(local, sha256).await,
             _ => Err(Problem::new(404, "there is no such page")),
         },
         // Before each address that changes something: one does not act as another person.
@@ -170,8 +185,13 @@ async fn route(local: &Local<'_>, asked: &OwnRequest<'_>, path: &str) -> Outcome
         (Method::Post, ["change"]) => change::review(local).await,
         (Method::Post, ["change", "confirm"]) => change::confirm(local).await,
         (Method::Post, ["requests"]) => requests::ask(local).await,
+        (Method::Post, ["reviews", id]) => reviews::decide(local, id).await,
         (Method::Post, ["requests", id]) => requests::decide(local, id).await,
         (Method::Post, ["break-glass", id]) => break_glass::act(local, id).await,
+        (Method::Post, ["cutover", name]) => cutover::review(local, name).await,
+        (Method::Post, ["cutover", name, "confirm"]) => cutover::confirm(local, name).await,
+        (Method::Post, ["cutover", name, "back"]) => cutover::back(local, name).await,
+        (Method::Post, ["mapping", "compare"]) => mapping::compare(local).await,
         _ => Err(Problem::new(405, "this address takes GET")),
     }
 }
@@ -195,7 +215,7 @@ fn see(place: &str, asked: &OwnRequest<'_>) -> Response {
     respond(asked, 303, String::new(), vec![("location", place.to_owned())])
 }
 
-/// A problem to somebody of whom nothing else is known.
+/// A problem, for a caller that is not known.
 fn bare(problem: &Problem, asked: &OwnRequest<'_>) -> Answer {
     let body = shell::alone(&shell::problem(problem, None));
     let fields = vec![("content-type", "text/html; charset=utf-8".to_owned())];
@@ -241,6 +261,12 @@ pub fn examples() -> Vec<(Method, &'static str)> {
         "/console/rbac/grants/new",
         "/console/rbac/grants/audit",
         "/console/rbac/timeline",
+        "/console/rbac/timeline/x",
+        "/console/rbac/audit",
+        "/console/rbac/audit/x",
+        "/console/rbac/reviews",
+        "/console/rbac/reviews/x",
+        "/console/rbac/reviews/x/items/y/end",
         "/console/rbac/grants/direct.YQ.Zw/end",
         "/console/rbac/requests",
         "/console/rbac/requests/new",
@@ -251,6 +277,11 @@ pub fn examples() -> Vec<(Method, &'static str)> {
         "/console/rbac/matrix",
         "/console/rbac/try",
         "/console/rbac/search",
+        "/console/rbac/cutover",
+        "/console/rbac/cutover/c",
+        "/console/rbac/mapping",
+        "/console/rbac/mapping/diff",
+        "/console/rbac/mapping/0a1b2c3d",
     ];
     let writes = [
         "/console/rbac/change",
@@ -258,6 +289,11 @@ pub fn examples() -> Vec<(Method, &'static str)> {
         "/console/rbac/requests",
         "/console/rbac/requests/x",
         "/console/rbac/break-glass/x",
+        "/console/rbac/cutover/c",
+        "/console/rbac/cutover/c/confirm",
+        "/console/rbac/cutover/c/back",
+        "/console/rbac/mapping/compare",
+        "/console/rbac/reviews/x",
     ];
     let reads = reads.into_iter().map(|path| (Method::Get, path));
     reads.chain(writes.into_iter().map(|path| (Method::Post, path))).collect()

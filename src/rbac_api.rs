@@ -9,12 +9,16 @@
 //! not hold, that a browser's request comes from the gate's own pages, that an edit is of what the client has read.
 //! Every change is made by [`grants`], as the commands make them.
 
+mod audit;
 mod break_glass;
 mod csrf;
+mod cutover;
 mod grant_id;
 mod guard;
+mod history;
 mod keys;
 pub(crate) mod local;
+mod mapping;
 mod offers;
 mod openapi;
 pub(crate) mod query;
@@ -22,11 +26,16 @@ mod readers;
 mod recorded;
 pub(crate) mod reply;
 mod requests;
+mod reviews;
 pub mod routes;
+mod seals;
+mod turn;
 mod viewed;
 mod views;
 mod writes;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clock::SharedClock;
@@ -45,6 +54,7 @@ use store::SharedStore;
 use self::keys::Keys;
 use self::reply::{Outcome, Problem, Reply};
 use self::routes::{Endpoint, Met};
+use self::seals::Seals;
 use crate::activation::MappingHolder;
 use crate::freshness::AccessResolver;
 use crate::ruling::message::Form;
@@ -71,6 +81,18 @@ pub struct Parts {
     pub break_glass: Arc<BreakGlass>,
     /// The permission to close reviews of break-glass sessions.
     pub review: Option<String>,
+    /// The file of checkpoints that the gates write, if they write one.
+    pub checkpoints: Option<PathBuf>,
+    pub mapping_file: MappingFile,
+}
+
+/// The file that the running mapping comes from, and what a candidate for it is checked against.
+pub struct MappingFile {
+    pub path: PathBuf,
+    /// The names of the servers beside Console.
+    pub upstreams: BTreeSet<String>,
+    /// A method and a path of each route that the gate serves itself.
+    pub own_routes: Vec<(Method, &'static str)>,
 }
 
 /// Serves the rows with `gate = true`.
@@ -81,6 +103,7 @@ pub struct RbacApi {
     turn: tokio::sync::Mutex<()>,
     /// The registry as it was last read, and the epoch at which it was read.
     registry: tokio::sync::Mutex<Option<(Epoch, Arc<Catalog>)>>,
+    seals: Seals,
 }
 
 /// Who asks, and what it holds now.
@@ -111,7 +134,14 @@ impl Caller {
 impl RbacApi {
     /// The API, which signs with keys that are derived from `keys`.
     pub fn new(parts: Parts, keys: &[NamedKey]) -> RbacApi {
-        RbacApi { parts, keys: Keys::new(keys), turn: Default::default(), registry: Default::default() }
+        let seals = Seals::new(parts.checkpoints.clone(), parts.notary.keys().clone());
+        RbacApi {
+            parts,
+            keys: Keys::new(keys),
+            turn: Default::default(),
+            registry: Default::default(),
+            seals,
+        }
     }
 
     async fn answer(&self, asked: &OwnRequest<'_>) -> Outcome {
@@ -154,6 +184,12 @@ impl RbacApi {
             return outcome;
         }
         if let Some(outcome) = Box::pin(self.break_glass(asked, caller, endpoint, values)).await {
+            return outcome;
+        }
+        if let Some(outcome) = Box::pin(self.cutover(asked, caller, endpoint, values)).await {
+            return outcome;
+        }
+        if let Some(outcome) = Box::pin(self.reviews(asked, caller, endpoint, values)).await {
             return outcome;
         }
         if is_safe {
@@ -204,6 +240,11 @@ impl RbacApi {
             (Endpoint::Grants, _) => reading.grants().await,
             (Endpoint::Grant, [id]) => reading.grant(id).await,
             (Endpoint::GrantsAudit, _) => reading.grants_audit().await,
+            (Endpoint::Timeline, _) => reading.timeline().await,
+            (Endpoint::TimelineEvent, [id]) => reading.timeline_event(id).await,
+            (Endpoint::Audit, _) => reading.audit().await,
+            (Endpoint::AuditState, _) => reading.audit_state().await,
+            (Endpoint::AuditRow, [id]) => reading.audit_row(id).await,
             _ => Err(Problem::nothing_here()),
         }
     }

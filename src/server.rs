@@ -61,7 +61,7 @@ use crate::journal::repeats::Repeats;
 use crate::journal::{erasure, mirror};
 use crate::outbound::freescout::{FreeScout, FreeScoutOptions, MOST_ANSWER_BYTES};
 use crate::outbound::{Outbound, Url};
-use crate::pages::Site;
+use crate::pages::{self, Site};
 use crate::rbac_api::{self, RbacApi};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::remembered::RememberedCookies;
@@ -331,6 +331,12 @@ async fn prepare(
         decisions: settings.decisions.clone(),
         break_glass: Arc::new(break_glass(settings, &store, &notary, &alerts)?),
         review: settings.break_glass.review.clone(),
+        mapping_file: rbac_api::MappingFile {
+            path: settings.mapping.file.clone(),
+            upstreams: settings.upstream_names(),
+            own_routes: [rbac_api::routes::examples(), pages::examples()].concat(),
+        },
+        checkpoints: settings.audit.checkpoint_file.clone(),
     };
     let own_routes = Site::new(RbacApi::new(own_routes, &secrets.assertion_keys));
     let gate = Gate {

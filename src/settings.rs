@@ -771,6 +771,15 @@ pub struct RbacApi {
     pub check_others: Option<String>,
     /// The permission whose holders may grant to others what they do not hold themselves. Without it no caller may.
     pub grant_any: Option<String>,
+    /// The permission whose holders may turn a cluster (`POST /api/rbac/clusters/{name}/mode`) and compare a candidate with
+    /// the running mapping, besides what the row asks for: whoever grants access does not thereby operate the gate. Without
+    /// it no caller may.
+    pub operate: Option<String>,
+    /// Whether the gate may write the mapping file when an operator turns a cluster. Without it the answer is the patch. A
+    /// gate that cannot write the file cannot be made to change its own rules by whoever takes it over, and a file from a
+    /// repository or a ConfigMap would be overwritten by the next deployment: allow it only where the file on this disk is
+    /// the one that people edit.
+    pub write_mapping: bool,
     /// How long the answer to an `Idempotency-Key` is kept, at most 168.
     #[serde(deserialize_with = "values::positive_hours")]
     #[schemars(with = "times::Time")]
@@ -781,11 +790,20 @@ pub struct RbacApi {
     pub ends_soon_minutes: PositiveCount,
 }
 
+impl RbacApi {
+    /// The keys that name a permission.
+    pub fn permissions(&self) -> [(&'static str, &Option<String>); 3] {
+        [("check_others", &self.check_others), ("grant_any", &self.grant_any), ("operate", &self.operate)]
+    }
+}
+
 impl Default for RbacApi {
     fn default() -> Self {
         RbacApi {
             check_others: None,
             grant_any: None,
+            operate: None,
+            write_mapping: false,
             idempotency_hours: PositiveCount(24),
             ends_soon_minutes: PositiveCount(30),
         }

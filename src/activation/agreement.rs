@@ -23,6 +23,8 @@ pub struct Goal {
     pub pin: PinId,
     /// The mapping to run then; `None`: the gate's own file.
     pub mapping: Option<MappingSha256>,
+    /// Whether the mapping comes with the gate's own file, and not by a rollback.
+    pub is_file: bool,
 }
 
 /// The outcome of an order.
@@ -112,8 +114,10 @@ fn judge(gate: &RunningGate, goal: &Goal) -> Progress {
     let wanted = goal.mapping.as_ref().or(runs.file.as_ref());
     match &runs.problem {
         _ if wanted == Some(&runs.mapping) => Progress::Follows,
+        // A gate that has not seen the file yet may still report what was wrong with the one before.
+        _ if goal.is_file && runs.file != goal.mapping => Progress::Open,
         Some(problem) => Progress::Strays(Why::Refused(problem.clone())),
-        None if goal.mapping.is_some() && !runs.is_held => Progress::Strays(Why::NewerFile),
+        None if goal.mapping.is_some() && !goal.is_file && !runs.is_held => Progress::Strays(Why::NewerFile),
         None => Progress::Open,
     }
 }
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_rollback_is_followed_by_who_runs_its_mapping_since() {
-        let goal = Goal { pin: PinId::new("2"), mapping: Some(MappingSha256::new("a")) };
+        let goal = Goal { pin: PinId::new("2"), mapping: Some(MappingSha256::new("a")), is_file: false };
         let table: [(Reported, &str); 7] = [
             (("b", Some("b"), "1", false, None), "open"),
             // It runs the same by chance, and will not hold it.
@@ -164,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_release_is_followed_by_who_runs_its_own_file_since() {
-        let goal = Goal { pin: PinId::new("2"), mapping: None };
+        let goal = Goal { pin: PinId::new("2"), mapping: None, is_file: false };
         let table: [(Reported, &str); 5] = [
             (("a", Some("b"), "1", true, None), "open"),
             (("b", Some("b"), "2", false, None), "follows"),
@@ -172,6 +176,21 @@ mod tests {
             (("a", Some("b"), "2", false, None), "open"),
             (("a", Some("b"), "2", false, Some("row-count")), "Refused(\"row-count\")"),
             (("a", None, "2", false, Some("no such file")), "Refused(\"no such file\")"),
+        ];
+        for (reported, expected) in table {
+            assert_eq!(judged(reported, &goal), expected, "{reported:?}");
+        }
+    }
+    #[test]
+    fn a_turn_is_followed_by_who_runs_the_written_file() {
+        let goal = Goal { pin: PinId::new("2"), mapping: Some(MappingSha256::new("a")), is_file: true };
+        let table: [(Reported, &str); 5] = [
+            (("b", Some("b"), "2", false, None), "open"),
+            (("a", Some("a"), "2", false, None), "follows"),
+            // What was wrong with the file before.
+            (("b", Some("c"), "2", false, Some("row-count")), "open"),
+            (("b", Some("a"), "2", false, Some("row-count")), "Refused(\"row-count\")"),
+            (("b", Some("a"), "1", true, None), "open"),
         ];
         for (reported, expected) in table {
             assert_eq!(judged(reported, &goal), expected, "{reported:?}");

@@ -20,6 +20,8 @@ pub(super) enum Trigger {
     Start,
     /// The file changed.
     File,
+    /// An operator turned a cluster over the API of this gate, which wrote the file.
+    Turn { by: String, what: String },
     /// SIGHUP.
     Signal,
     /// An operator rolled back.
@@ -36,6 +38,7 @@ impl Trigger {
         match self {
             Trigger::Start => "start",
             Trigger::File => "file",
+            Trigger::Turn { .. } => "turn",
             Trigger::Signal => "signal",
             Trigger::Rollback { .. } => "rollback",
             Trigger::Release { .. } => "release",
@@ -48,7 +51,9 @@ impl Trigger {
     fn in_words(&self, file: &Path) -> String {
         let word = self.word();
         match self {
-            Trigger::Rollback { by } | Trigger::Release { by } => format!("{word} by {by}"),
+            Trigger::Rollback { by } | Trigger::Release { by } | Trigger::Turn { by, .. } => {
+                format!("{word} by {by}")
+            }
             Trigger::Start | Trigger::File | Trigger::Signal => match owner(file) {
                 Some(owner) => format!("{word} of {owner}"),
                 None => word.to_owned(),
@@ -111,7 +116,10 @@ impl Recorder {
             activated_by: trigger.in_words(&self.file),
             instance: self.name.clone(),
             outcome: "activated",
-            diagnostics: None,
+            diagnostics: match trigger {
+                Trigger::Turn { what, .. } => Some(what.clone()),
+                _ => None,
+            },
             previous: previous.cloned(),
         };
         let note = self.notary.note(event.into_record(now));

@@ -169,6 +169,9 @@ impl Refresher {
             let why = seen.text.as_ref().err().cloned().unwrap_or_default();
             return self.refuse_file(seen, &ActivationError::Unreadable { path, why }, trigger).await;
         };
+        let turn = self.holder.turned.load_full().filter(|turn| turn.sha256 == sha256);
+        let turn = turn.map(|turn| Trigger::Turn { by: turn.by.clone(), what: turn.what.clone() });
+        let trigger = turn.as_ref().unwrap_or(trigger);
         let is_signal = *trigger == Trigger::Signal;
         if self.pin.sha256.is_some() && self.pin.replaces.contains(&sha256) {
             if !self.is_held || is_signal {

@@ -19,11 +19,8 @@ use anyhow::Context as _;
 use clap::Args;
 use policy::diagnostic::{Diagnostic, Lines};
 use policy::mapping::effective::EffectiveRow;
-use policy::mapping::order::Untimely;
 use policy::mapping::parse::sha256_of;
 use policy::mapping::{Mapping, RowKind, V2Gate};
-use policy::rbac::LegacyRole;
-use policy::rbac::catalog::Catalog;
 use policy::rbac::census::BREAK_GLASS;
 use policy::rbac::flaw::Flaw;
 use serde::Serialize;
@@ -31,10 +28,10 @@ use store::SharedStore;
 use workbench::report::style::{Style, columns};
 use workbench::report::{Finding, Format, Level, json, rules, sarif, text};
 
-pub(super) use self::fix::replace;
 use super::help::Examples;
 use super::{Common, with_store};
-use crate::facts::rolled_back::{RolledBack, rolled_back};
+use crate::facts::findings::{Known, findings_of, sorted};
+use crate::facts::rolled_back::rolled_back;
 use crate::facts::untimely;
 use crate::settings::Settings;
 use crate::settings::load::Looked;
@@ -168,16 +165,10 @@ fn finish(command: &Check, checked: &Checked) -> anyhow::Result<super::Ended> {
 
 /// What the database has: the roles, and rows that cannot be used.
 struct Registered {
-    catalog: Catalog,
+    known: Known,
     flaws: Vec<Flaw>,
-    /// The legacy roles that at least one caller holds.
-    held: BTreeSet<LegacyRole>,
     /// The members of the break-glass group.
     standing: Vec<Arc<str>>,
-    /// The clusters that the mapping would flip before their time.
-    untimely: Vec<Untimely>,
-    /// The rollback in force.
-    rolled_back: Option<RolledBack>,
     /// The findings about Console's tables and the RBAC API.
     console: Vec<Finding>,
 }
@@ -201,13 +192,14 @@ impl Registered {
             .map(|person| person.id.clone())
             .collect();
         let unapprovable = if is_readable { own_api::unapprovable(mapping, &people) } else { Vec::new() };
-        let held = people.into_iter().flat_map(|person| person.legacy).collect();
+        let held = people.iter().flat_map(|person| person.legacy.iter().cloned()).collect();
         console.extend(own_api::findings(&settings.rbac_api, &catalog));
         console.extend(own_api::unknown_callers(settings, &store.tokens().await?));
         console.extend(unapprovable);
         let eligible = &store.break_glass_rules().eligible;
         console.extend(own_api::unseen_powers(mapping, eligible, &store.grantors().await?, &catalog));
-        Ok(Registered { catalog, flaws, held, standing, untimely, rolled_back, console })
+        let known = Known { catalog, held, untimely, rolled_back };
+        Ok(Registered { known, flaws, standing, console })
     }
 }
 
@@ -262,30 +254,16 @@ impl Checked {
         upstreams: Option<&BTreeSet<String>>,
         registered: impl FnOnce(&Mapping) -> anyhow::Result<Option<Registered>>,
     ) -> anyhow::Result<Checked> {
-        let (mapping, registered, mut found) = match Mapping::parse(&name, &source) {
-            Err(mistakes) => (None, None, mistakes.findings().to_vec()),
+        let (mapping, registered, found) = match Mapping::parse(&name, &source) {
+            Err(mistakes) => (None, None, sorted(mistakes.findings().to_vec())),
             Ok(mapping) => {
                 let registered = registered(&mapping)?;
-                let catalog = registered.as_ref().map(|registered| &registered.catalog);
-                let mut found = mapping.review(catalog);
-                found.extend(
-                    mapping.review_own_routes(&[rbac_api::routes::examples(), pages::examples()].concat()),
-                );
-                if let Some(Err(mistakes)) = catalog.map(|catalog| mapping.check_against(&name, catalog)) {
-                    found.extend_from_slice(mistakes.findings());
-                }
-                if let Some(Err(mistakes)) = upstreams.map(|known| mapping.check_upstreams(&name, known)) {
-                    found.extend_from_slice(mistakes.findings());
-                }
-                if let Some(registered) = &registered {
-                    found.extend(mapping.review_legacy_roles(&registered.held));
-                    found.extend(registered.untimely.iter().map(Untimely::finding));
-                    found.extend(registered.rolled_back.as_ref().and_then(RolledBack::finding));
-                }
+                let known = registered.as_ref().map(|registered| &registered.known);
+                let own_routes = [rbac_api::routes::examples(), pages::examples()].concat();
+                let found = findings_of(&name, &mapping, known, (upstreams, &own_routes));
                 (Some(mapping), registered, found)
             }
         };
-        found.sort_by_key(|finding| (rules::level_of(finding.code), finding.span.start));
         let roles_checked = registered.is_some();
         let rows = registered.map(|registered| {
             let mut findings = registered.console;

@@ -12,14 +12,18 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
+use grants::{By, Terms};
+use ledger::event::Way;
 use ledger::{AuditEvent, Notary};
 use policy::ids::AdminId;
 use policy::mapping::{Mapping, counted};
 use store::SharedStore;
 use store::control::RBAC_V2_FLAG;
+use store::rbac_changes::RbacChange;
 
 use self::folder::Folder;
 use super::help::Examples;
+use super::people::admin_table;
 use super::{Common, Ended, pages, with_notary};
 use crate::server::{self, Start};
 use crate::settings::Settings;
@@ -137,6 +141,7 @@ fn settings(ports: Ports, folder: &Folder) -> anyhow::Result<Settings> {
          [audit]\nkeys_file = \"audit.keys\"\n\
          [session]\nsecret_key_file = \"session.key\"\n\
          [pages]\nhome_path = \"/auth/home\"\nlogout_path = \"/auth/logout\"\n\
+         [rbac_api]\ncheck_others = \"console:audit:read\"\noperate = \"console:groups:write\"\nwrite_mapping = true\n\
          [assertion]\nkeys_file = \"assertion.keys\"\n\
          [probe]\nkeys_file = \"probe.keys\"\n\
          [freescout]\nurl = \"http://127.0.0.1:{}\"\nmailboxes = [{}]\nkey_file = \"freescout.key\"\n\
@@ -177,12 +182,14 @@ fn settings(ports: Ports, folder: &Folder) -> anyhow::Result<Settings> {
 /// Creates one admin for each group and each legacy role, and switches the flag on, so that enforced clusters are
 /// enforced.
 async fn people(store: &SharedStore, notary: &Notary, settings: &Settings) -> anyhow::Result<Vec<Persona>> {
-    let mut personas = Vec::new();
+    let (mut personas, mut joins) = (Vec::new(), Vec::new());
+    let join =
+        |id: &AdminId, group: &str| RbacChange::Join { admin: id.to_string(), group: group.to_owned() };
     let catalog = store.catalog().await?;
     for group in &catalog.groups {
         let id = AdminId::new(format!("in-{group}"));
         store.add_admin(&id, &format!("{id}@example.com"), group).await?;
-        store.join_group(&id, group, "demo").await?;
+        joins.push(join(&id, group));
         let roles: Vec<String> = catalog.roles_of_group(group).iter().map(ToString::to_string).collect();
         let what = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
         personas.push(Persona { id: id.to_string(), what });
@@ -191,11 +198,19 @@ async fn people(store: &SharedStore, notary: &Notary, settings: &Settings) -> an
     let lead = AdminId::new("support-lead");
     store.add_admin(&lead, &format!("{lead}@example.com"), "support lead").await?;
     for group in ["raxx-platform-admins", "raxx-support-team"] {
-        store.join_group(&lead, group, "demo").await?;
+        joins.push(join(&lead, group));
     }
     personas.push(Persona {
         id: lead.to_string(),
         what: "in raxx-platform-admins and raxx-support-team".to_owned(),
+    });
+    // Who turns clusters: a turn opens no route to its author, and the legacy role opens each already.
+    let operator = AdminId::new("operator");
+    store.add_admin(&operator, &format!("{operator}@example.com"), "operator").await?;
+    joins.push(join(&operator, "raxx-platform-admins"));
+    personas.push(Persona {
+        id: operator.to_string(),
+        what: "in raxx-platform-admins, with legacy role superadmin".to_owned(),
     });
     let file = settings.mapping.file.display().to_string();
     let mapping = Mapping::parse(&file, &std::fs::read_to_string(&settings.mapping.file)?)?;
@@ -203,9 +218,15 @@ async fn people(store: &SharedStore, notary: &Notary, settings: &Settings) -> an
         let id = AdminId::new(format!("legacy-{}", role.as_str()));
         store.add_admin(&id, &format!("{id}@example.com"), role.as_str()).await?;
         store.add_legacy_role(&id, role, "demo").await?;
+        if role.as_str() == "superadmin" {
+            store.add_legacy_role(&operator, role, "demo").await?;
+        }
         personas.push(Persona { id: id.to_string(), what: format!("legacy role {}", role.as_str()) });
     }
     let now = chrono::Utc::now();
+    let by = By { name: "demo", reason: Some("the demo's people"), way: Way::Command, now };
+    let terms = Terms { admins: admin_table(store).await?, unknown_admins: false };
+    grants::change(store, notary, &joins, terms, by).await?;
     let event = AuditEvent::FlagFlipped { name: RBAC_V2_FLAG, enabled: true, by: "demo".into() };
     store.set_rbac_v2(true, "demo", now, &notary.note(event.into_record(now))).await?;
     Ok(personas)
@@ -233,7 +254,7 @@ fn guide(demo: &Demo, ports: Ports, folder: &Folder, personas: &[Persona]) -> St
 {moved}\
 console-gate demo. Click through it:
 
-    {gate}/console/rbac     who may do what and why, requests, grants, tickets: log in as in-raxx-platform-admins
+    {gate}/console/rbac     who may do what and why, requests, grants, clusters: log in as support-lead or operator
     {gate}/auth/home        {people} people to log in as, and every route with who decides it
     {admin}/readyz    {admin}/metrics
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -121,7 +122,7 @@ pub(super) fn run(command: &Diff, common: &Common) -> anyhow::Result<Ended> {
             let text =
                 crate::text_file::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             let catalog = Catalog::from_seed(&text).with_context(|| file.display().to_string())?;
-            Registry { catalog, people: Vec::new() }
+            Registry { catalog: catalog.into(), people: Arc::default() }
         }
         None => with_store(&settings, async |store| {
             let now = chrono::Utc::now();

@@ -19,7 +19,7 @@ use workbench::report::style::Style;
 use super::help::Examples;
 use super::serve::flag_at_start;
 use super::{Common, Ended, TextOrJson, kept, with_store};
-use crate::facts::explanation::{Explainer, Whom};
+use crate::facts::explanation::{CallerName, Explainer};
 use crate::facts::{self, GateRuns, Running, WorkbenchError};
 use crate::freshness::{AccessResolver, Posture};
 use crate::settings::{Environment, Settings};
@@ -77,7 +77,7 @@ pub(super) fn run(command: &Explain, common: &Common) -> anyhow::Result<Ended> {
         let resolver = AccessResolver::start(store.clone(), Arc::new(SystemClock), posture, 1);
         let mapping = &subject.1.mapping;
         let explainer =
-            Explainer::read(&resolver, &store, mapping, chrono::Utc::now(), command.whom()).await?;
+            Explainer::read(&resolver, &store, mapping, chrono::Utc::now(), command.caller_name()).await?;
         Ok((subject, explainer))
     })?;
     let policy = crate::server::policy(&settings);
@@ -93,13 +93,13 @@ fn method(text: &str) -> Result<String, Infallible> {
 }
 
 impl Explain {
-    fn whom(&self) -> Option<Whom> {
-        let admin = self.asked.clone().map(Whom::Admin);
+    fn caller_name(&self) -> Option<CallerName> {
+        let admin = self.asked.clone().map(CallerName::Admin);
         admin
-            .or_else(|| self.group.clone().map(Whom::Group))
-            .or_else(|| self.legacy_role.clone().map(Whom::LegacyRole))
-            .or_else(|| self.machine.clone().map(Whom::Machine))
-            .or(self.unauthenticated.then_some(Whom::Unauthenticated))
+            .or_else(|| self.group.clone().map(CallerName::Group))
+            .or_else(|| self.legacy_role.clone().map(CallerName::LegacyRole))
+            .or_else(|| self.machine.clone().map(CallerName::Machine))
+            .or(self.unauthenticated.then_some(CallerName::Unauthenticated))
     }
 }
 

@@ -16,6 +16,7 @@ use workbench::report::text::{harmless, wrapped};
 
 use super::help::Examples;
 use super::{Common, Ended, TextOrJson, diff, kept, people, with_store};
+use crate::facts::compared;
 
 pub(super) const EXAMPLES: Examples = &[(
     "history",
@@ -129,8 +130,7 @@ async fn step(store: &SharedStore, registry: &Registry, activation: &StoredActiv
     let new = kept::mapping(store, &MappingSha256::new(activation.sha256.as_str())).await;
     match (old, new) {
         (Ok(old), Ok(new)) => {
-            let line =
-                kept::compared(&old, &new, registry, |impact| format!("{from}: {}", impact.in_one_line()));
+            let line = compared(&old, &new, registry, |impact| format!("{from}: {}", impact.in_one_line()));
             std::iter::once(line).chain(decisions(&old, &new)).collect()
         }
         (Err(error), _) | (_, Err(error)) => vec![format!("{from}: cannot be compared: {error:#}")],
@@ -156,7 +156,7 @@ async fn show(store: &SharedStore, registry: &Registry, beginning: &str) -> anyh
     let old = kept::mapping(store, &MappingSha256::new(previous)).await?;
     let new = kept::mapping(store, &sha256).await?;
     let mut out = io::stdout().lock();
-    kept::compared(&old, &new, registry, |impact| {
+    compared(&old, &new, registry, |impact| {
         diff::write_text(&mut out, impact, sha256.short(), View::default())
     })?;
     Ok(out.flush()?)

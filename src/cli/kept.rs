@@ -1,11 +1,9 @@
 //! The mappings that the gates on a database have run, and the impact of a step between two of them.
 
 use anyhow::Context as _;
-use grants::registry::Registry;
 use policy::ids::MappingSha256;
 use policy::mapping::Mapping;
 use store::SharedStore;
-use workbench::impact::{Impact, Population, Switches, impact};
 use workbench::report::style::columns;
 use workbench::report::text::wrapped;
 
@@ -36,17 +34,6 @@ pub(super) async fn mapping(store: &SharedStore, sha256: &MappingSha256) -> anyh
     let text = store.mapping_text(sha256).await?;
     let text = text.with_context(|| format!("the text of the mapping {sha256} is not stored"))?;
     Ok(Mapping::parse(sha256.as_str(), &text)?)
-}
-
-/// Compares two mappings for everybody in the registry, with V2 in force, and passes on the impact.
-pub(super) fn compared<T>(
-    old: &Mapping,
-    new: &Mapping,
-    registry: &Registry,
-    with: impl FnOnce(&Impact<'_>) -> T,
-) -> T {
-    let population = Population::new(&registry.catalog, &registry.people, &Default::default(), &[old, new]);
-    with(&impact(old, new, &registry.catalog, &population, Switches { rbac_v2: true }))
 }
 
 /// Prints a note if the gates run different mappings: the output then does not apply to all of them.

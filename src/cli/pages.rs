@@ -1,23 +1,24 @@
 //! `console-gate pages enable`: the rows that turn the gate's pages and their API on, written into the mapping.
 
-use std::path::Path;
-
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use policy::mapping::{Mapping, counted};
 
-use super::check::replace;
 use super::help::Examples;
 use super::{Common, Ended};
+use crate::text_file::Replacement;
 
-pub(super) const EXAMPLES: Examples = &[(
-    "pages enable",
-    &[
-        "console-gate pages enable",
-        "console-gate pages enable --write",
-        "console-gate pages enable --reader console-user --writer console-manager --write",
-    ],
-)];
+pub(super) const EXAMPLES: Examples = &[
+    ("pages", &["console-gate pages enable"]),
+    (
+        "pages enable",
+        &[
+            "console-gate pages enable",
+            "console-gate pages enable --write",
+            "console-gate pages enable --reader console-user --writer console-manager --write",
+        ],
+    ),
+];
 
 /// The role that reads who holds what, where none is named: of the seed.
 pub(super) const READER: &str = "console-audit-user";
@@ -97,19 +98,14 @@ pub(super) fn run(command: &Pages, common: &Common) -> anyhow::Result<Ended> {
         println!("{line}");
     }
     if *write {
-        write_to(&file, &enabled.text)?;
+        Replacement::prepare(&file, &enabled.text)
+            .and_then(Replacement::put)
+            .with_context(|| format!("cannot write {name}"))?;
         println!("{name}: written. `console-gate check` looks whether the registry has its roles");
     } else {
         println!("{name}: not changed; `--write` replaces it");
     }
     Ok(Ended::Clean)
-}
-
-fn write_to(file: &Path, text: &str) -> anyhow::Result<()> {
-    let name = file.display();
-    // A symlink stays a symlink: its target is replaced.
-    let target = file.canonicalize().with_context(|| format!("cannot write {name}"))?;
-    replace(&target, text).with_context(|| format!("cannot write {name}"))
 }
 
 /// A mapping with the pages on.

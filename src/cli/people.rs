@@ -170,9 +170,7 @@ impl<'t> PrintedChange<'t> {
             audit: plan.rows.iter().map(|row| json!(row)).collect(),
             mapping: judged.map(|judged| judged.name.as_str()),
             impact: judged.map(|judged| report(&judged.mapping)),
-            impact_on_v2: judged
-                .and_then(|judged| grants::on_v2(&judged.mapping))
-                .map(|on_v2| report(&on_v2)),
+            impact_on_v2: judged.and_then(|judged| judged.mapping.on_v2()).map(report),
             left: Vec::new(),
         }
     }
@@ -228,15 +226,14 @@ pub(super) fn impact_in_words(
         true => diff::write_text(&mut text, impact, &judged.name, View::default()),
         false => writeln!(text, "{}: {}", judged.name, impact.in_one_line()),
     })?;
-    if let Some(on_v2) = grants::on_v2(&judged.mapping) {
-        let written =
-            grants::impact_of(&on_v2, state, plan, |impact| match in_full && !impact.is_neutral() {
-                true => {
-                    writeln!(text, "\nWith every cluster on V2:")?;
-                    diff::write_text(&mut text, impact, &judged.name, View::default())
-                }
-                false => writeln!(text, "With every cluster on V2: {}", impact.in_one_line()),
-            });
+    if let Some(on_v2) = judged.mapping.on_v2() {
+        let written = grants::impact_of(on_v2, state, plan, |impact| match in_full && !impact.is_neutral() {
+            true => {
+                writeln!(text, "\nWith every cluster on V2:")?;
+                diff::write_text(&mut text, impact, &judged.name, View::default())
+            }
+            false => writeln!(text, "With every cluster on V2: {}", impact.in_one_line()),
+        });
         written.context("the impact")?;
     }
     announce(format_args!("\n{}", String::from_utf8_lossy(&text).trim_end()));

@@ -93,7 +93,7 @@ async fn order(plan: &Plan, store: &SharedStore, notary: &Notary) -> anyhow::Res
         .set_pin(&new, &plan.files, &notary.note(event.into_record(at)))
         .await
         .context("nothing was changed, or the database did not confirm the change")?;
-    Ok(Goal { pin: new.id, mapping: new.sha256 })
+    Ok(Goal { pin: new.id, mapping: new.sha256, is_file: false })
 }
 
 /// Asks for confirmation on the terminal. Without a terminal, nothing can be confirmed.

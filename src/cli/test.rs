@@ -118,11 +118,11 @@ pub(super) fn run(command: &Test, common: &Common) -> anyhow::Result<Ended> {
         break_glass: &settings.break_glass.rules(),
         policy: &policy,
     };
-    mapping.check_against(&mapping_file, &registry.catalog).map_err(unsound)?;
+    mapping.check_against(&mapping_file, &registry.catalog).map_err(|mistakes| unsound(&mistakes))?;
     if command.init {
         return init(&file, command.seed.as_deref(), &world);
     }
-    let tests = TestFile::read(&name, &source, &world).map_err(unsound)?;
+    let tests = TestFile::read(&name, &source, &world).map_err(|mistakes| unsound(&mistakes))?;
     let (outcomes, judgements) = (run_cases(&tests, &world), judge(&tests, &world));
     let mut report =
         Report { tests: &tests, world: &world, from, outcomes, judgements, coverage: None, mutation: None };
@@ -145,14 +145,14 @@ fn init(file: &Path, seed: Option<&Path>, world: &World<'_>) -> anyhow::Result<E
         None => Ok(seed.to_path_buf()),
     });
     let registry = registry.transpose()?.map(|path| path.display().to_string());
-    let text = first_file(&name, registry.as_deref(), world).map_err(unsound)?;
+    let text = first_file(&name, registry.as_deref(), world).map_err(|mistakes| unsound(&mistakes))?;
     let mut created = std::fs::File::create_new(file).with_context(|| format!("cannot create {name}"))?;
     created.write_all(text.as_bytes()).with_context(|| format!("cannot write {name}"))?;
     announce(format_args!("wrote {name}: review it, then run `console-gate test`"));
     Ok(Ended::Clean)
 }
 
-fn unsound(mistakes: Diagnostics) -> anyhow::Error {
+fn unsound(mistakes: &Diagnostics) -> anyhow::Error {
     let count = mistakes.findings().len();
     anyhow::anyhow!("{}\n{mistakes}", counted(count, "mistake"))
 }
@@ -181,5 +181,5 @@ fn registry(
     let name = seed.display().to_string();
     let text = crate::text_file::read(&seed).with_context(|| format!("cannot read {name}"))?;
     let catalog = Catalog::from_seed(&text).with_context(|| name.clone())?;
-    Ok((Registry { catalog, people: Vec::new() }, name))
+    Ok((Registry { catalog: catalog.into(), people: Vec::new().into() }, name))
 }

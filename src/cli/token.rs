@@ -1,6 +1,7 @@
 //! `console-gate token create|enroll|rotate|revoke|list`
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use crate::random::machine_token;
 use anyhow::Context as _;
@@ -231,8 +232,8 @@ async fn impact(
     let machine = Person {
         kind: CallerKind::Machine,
         id: name.into(),
-        legacy: grants.legacy.iter().cloned().collect(),
-        groups: grants.groups.iter().map(|group| group.as_str().into()).collect(),
+        legacy: Arc::new(grants.legacy.iter().cloned().collect()),
+        groups: Arc::new(grants.groups.iter().map(|group| group.as_str().into()).collect()),
         break_glass: false,
     };
     let known = Known::of(&judged.mapping, &store.catalog().await?, &machine);

@@ -10,7 +10,6 @@ use workbench::report::text::{harmless, wrapped};
 use workbench::who::text::{in_seconds, notes, text, through};
 use workbench::who::{Interval, Period};
 
-use super::audit::export::{cell, line};
 use super::help::Examples;
 use super::serve::flag_at_start;
 use super::time::time;
@@ -18,6 +17,7 @@ use super::{Common, Ended, read_mapping, with_store};
 use crate::facts::who::{Answer, Asked, Did, Use, could, did};
 use crate::freshness::Posture;
 use crate::settings::Environment;
+use crate::sheet::{cell, line};
 
 pub(super) const EXAMPLES: Examples = &[(
     "who",

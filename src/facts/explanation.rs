@@ -20,7 +20,7 @@ use crate::freshness::{AccessError, AccessResolver};
 
 /// The caller that `explain` is asked about.
 #[derive(Clone, Debug)]
-pub enum Whom {
+pub enum CallerName {
     /// The admin with this id.
     Admin(String),
     /// A member of only this group.
@@ -53,7 +53,7 @@ pub enum ExplainError {
 pub struct Explainer {
     control: Control,
     registry: Registry,
-    whom: Option<Whom>,
+    caller_name: Option<CallerName>,
     /// The grants of the admin or the machine in question.
     access: Option<Arc<Access>>,
     break_glass: BreakGlassRules,
@@ -71,15 +71,17 @@ impl Explainer {
         store: &SharedStore,
         mapping: &Mapping,
         now: DateTime<Utc>,
-        whom: Option<Whom>,
+        caller_name: Option<CallerName>,
     ) -> Result<Explainer, ExplainError> {
         const TRIES: u32 = 5;
-        let subject = match &whom {
-            Some(Whom::Admin(id) | Whom::Machine(id)) if id.contains('\0') => {
+        let subject = match &caller_name {
+            Some(CallerName::Admin(id) | CallerName::Machine(id)) if id.contains('\0') => {
                 return Err(ExplainError::NotAnId);
             }
-            Some(Whom::Admin(id)) => Some(Subject::Admin { id: AdminId::new(id.as_str()), session: None }),
-            Some(Whom::Machine(id)) => Some(Subject::Enrolled(MachineTokenId::new(id.as_str()))),
+            Some(CallerName::Admin(id)) => {
+                Some(Subject::Admin { id: AdminId::new(id.as_str()), session: None })
+            }
+            Some(CallerName::Machine(id)) => Some(Subject::Enrolled(MachineTokenId::new(id.as_str()))),
             _ => None,
         };
         for _ in 0..TRIES {
@@ -90,9 +92,9 @@ impl Explainer {
                 None => None,
             };
             if store.control_since(Some(control.epoch)).await?.only_sessions_changed_since(control.epoch) {
-                check(&registry, mapping, whom.as_ref())?;
+                check(&registry, mapping, caller_name.as_ref())?;
                 let break_glass = store.break_glass_rules().clone();
-                return Ok(Explainer { control, registry, whom, access, break_glass });
+                return Ok(Explainer { control, registry, caller_name, access, break_glass });
             }
         }
         Err(RegistryError::Changing.into())
@@ -113,8 +115,8 @@ impl Explainer {
     }
 
     fn asker(&self) -> Option<Asker<'_>> {
-        match (self.whom.as_ref()?, &self.access) {
-            (Whom::Admin(id), Some(access)) => {
+        match (self.caller_name.as_ref()?, &self.access) {
+            (CallerName::Admin(id), Some(access)) => {
                 let admins = || self.registry.people.iter().filter(|person| person.kind == CallerKind::Admin);
                 let closest = match access.standing {
                     Standing::Unknown => closest(id, admins().map(|person| &*person.id)),
@@ -124,25 +126,29 @@ impl Explainer {
                     admins().find(|person| *person.id == **id).is_some_and(|person| person.break_glass);
                 Some(Asker::Admin { id, access, break_glass, closest })
             }
-            (Whom::Machine(id), Some(access)) => Some(Asker::Machine { id, access }),
-            (Whom::Admin(_) | Whom::Machine(_), None) => None,
-            (Whom::Group(group), _) => Some(Asker::Group(group)),
-            (Whom::LegacyRole(role), _) => Some(Asker::LegacyRole(role)),
-            (Whom::Unauthenticated, _) => Some(Asker::Unauthenticated),
+            (CallerName::Machine(id), Some(access)) => Some(Asker::Machine { id, access }),
+            (CallerName::Admin(_) | CallerName::Machine(_), None) => None,
+            (CallerName::Group(group), _) => Some(Asker::Group(group)),
+            (CallerName::LegacyRole(role), _) => Some(Asker::LegacyRole(role)),
+            (CallerName::Unauthenticated, _) => Some(Asker::Unauthenticated),
         }
     }
 }
 
 /// Checks that the group or the legacy role exists: an explanation for a misspelt name would be wrong.
-fn check(registry: &Registry, mapping: &Mapping, whom: Option<&Whom>) -> Result<(), ExplainError> {
+fn check(
+    registry: &Registry,
+    mapping: &Mapping,
+    caller_name: Option<&CallerName>,
+) -> Result<(), ExplainError> {
     let hint =
         |meant: Option<&str>| meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-    let unknown = match whom {
-        Some(Whom::Group(group)) if !registry.catalog.groups.contains(group.as_str()) => {
+    let unknown = match caller_name {
+        Some(CallerName::Group(group)) if !registry.catalog.groups.contains(group.as_str()) => {
             let meant = closest(group, registry.catalog.groups.iter().map(AsRef::as_ref));
             format!("there is no group `{group}`{}", hint(meant))
         }
-        Some(Whom::LegacyRole(role)) => {
+        Some(CallerName::LegacyRole(role)) => {
             let roles = registry.legacy_roles(&[mapping]);
             if roles.contains(role) {
                 return Ok(());
@@ -150,7 +156,7 @@ fn check(registry: &Registry, mapping: &Mapping, whom: Option<&Whom>) -> Result<
             let meant = closest(role.as_str(), roles.iter().map(|role| role.as_str()));
             format!("no row accepts the legacy role `{role}`, and no caller holds it{}", hint(meant))
         }
-        Some(Whom::Machine(id)) => {
+        Some(CallerName::Machine(id)) => {
             let mut machines = registry.people.iter().filter(|one| one.kind == CallerKind::Machine);
             if machines.any(|one| *one.id == **id) {
                 return Ok(());

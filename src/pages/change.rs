@@ -16,7 +16,7 @@ use crate::rbac_api::query::Query;
 use crate::rbac_api::reply::Problem;
 
 /// The fields of a change, whichever it is.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "what",
     "user",
     "group",
@@ -31,6 +31,7 @@ const FIELDS: [&str; 14] = [
     "customer",
     "description",
     "id",
+    "review",
 ];
 /// The fields that a form may repeat.
 const LISTS: [&str; 5] = ["roles", "parents", "permissions", "groups", "grantors"];
@@ -131,6 +132,12 @@ pub(super) async fn give(
     let fields = fields.into_iter().filter(|(_, value)| !value.is_empty());
     let form = Form(fields.map(|(name, value)| (name, value.to_owned())).collect());
     reviewed(local, &form, None, Some(then)).await
+}
+
+/// The page that shows what ending the grant of an item of a review of access would do.
+pub(super) async fn end_item(local: &Local<'_>, review: &str, item: &str) -> Outcome {
+    let fields = [("what", "review-end"), ("review", review), ("id", item)];
+    reviewed(local, &Form(fields.map(|(name, value)| (name, value.to_owned())).to_vec()), None, None).await
 }
 
 /// The page that shows what a change would do.
@@ -292,6 +299,7 @@ impl Change {
         let mut change = match form.needed("what")? {
             "grant" => Change::grant(form, local.parts().clock.now())?,
             "ticket" => Change::ticket(form, local.parts().clock.now())?,
+            "review-end" => Change::review(local, form.needed("review")?, form.needed("id")?, reason).await?,
             "end" => Change::end(local, form.needed("id")?, reason).await?,
             _ => edits::edit(form)?,
         };
@@ -356,6 +364,33 @@ impl Change {
             ],
             until,
             ..Change::to(format!("{PREFIX}/customers/{number}/tickets"))
+        })
+    }
+
+    /// The end of the grant of an item of a review of access.
+    async fn review(
+        local: &Local<'_>,
+        review: &str,
+        item: &str,
+        reason: Option<&str>,
+    ) -> Result<Change, Problem> {
+        let target = format!("/api/rbac/reviews/{}/items/{}", part(review), part(item));
+        let found: Value = local.get(&target).await?;
+        let [user, granted] =
+            ["admin", "granted"].map(|name| found[name].as_str().unwrap_or_default().to_owned());
+        Ok(Change {
+            title: format!("End {} of {}", name(&granted), name(&user)),
+            verb: "End it now",
+            is_destructive: true,
+            method: "POST",
+            target,
+            body: json!({ "decision": "end", "reason": reason }),
+            subject: None,
+            back: place("reviews", review),
+            facts: vec![("Person", user), ("Holds", granted), ("Review", review.to_owned())],
+            until: None,
+            is_new: false,
+            away: None,
         })
     }
 

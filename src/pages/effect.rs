@@ -38,7 +38,7 @@ pub(super) fn table(impact: &Value) -> String {
     let mut headline = Vec::new();
     for effect in &effects {
         let who = who(effect);
-        let verb = if effect.change == "gain" { "gains" } else { "loses" };
+        let verb = verb(effect);
         headline.push(sentence(&who, effect));
         for (routes, is_now) in [(&effect.now, true), (&effect.once_on_v2, false)] {
             if routes.is_empty() {
@@ -95,8 +95,18 @@ pub(super) fn in_short(impact: &Value) -> String {
     }
 }
 
+/// The verb for those that an effect concerns.
+fn verb(effect: &Effect) -> &'static str {
+    match (effect.change == "gain", effect.who.len()) {
+        (true, 1) => "gains",
+        (true, _) => "gain",
+        (false, 1) => "loses",
+        (false, _) => "lose",
+    }
+}
+
 fn sentence(who: &str, effect: &Effect) -> String {
-    let verb = if effect.change == "gain" { "gains" } else { "loses" };
+    let verb = verb(effect);
     match (effect.now.len(), effect.once_on_v2.len()) {
         (now, 0) => format!("{who} {verb} {} at once.", counted(now, "route")),
         (0, later) => format!(

@@ -59,7 +59,7 @@ struct Branch {
     below: String,
 }
 
-/// Who inherits whom, as the registry has it.
+/// Which role inherits from which, as the registry has it.
 pub(super) struct Graph<'r> {
     inherits: BTreeMap<&'r str, Vec<&'r str>>,
     of: &'r str,

@@ -1,11 +1,11 @@
-//! Lists over everybody: people, grants, the timeline, and the search over all of them.
+//! Lists over everybody: people, grants, and the search over all of them.
 
 use askama::Template;
 use chrono::{DateTime, Utc};
 
 use super::template::render;
-use super::views::{AdminRow, Admins, Event, Events, Grant, Grants, Groups, Roles};
-use super::words::{exact, exact_or, last_use, name, origin, part, place, relative};
+use super::views::{AdminRow, Admins, Grant, Grants, Groups, Roles};
+use super::words::{exact, last_use, name, origin, part, place, relative};
 use super::{Outcome, PREFIX, Shown};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::query::Query;
@@ -38,19 +38,6 @@ struct GrantList {
 }
 
 #[derive(Template)]
-#[template(path = "pages/timeline.html")]
-struct Timeline {
-    events: Vec<Event>,
-    user: String,
-    group: String,
-    role: String,
-    by: String,
-    event: String,
-    next: Option<String>,
-    now: DateTime<Utc>,
-}
-
-#[derive(Template)]
 #[template(path = "pages/search.html")]
 struct Found {
     text: String,
@@ -58,7 +45,7 @@ struct Found {
 }
 
 /// The query of the API for a page's filters: those that are not empty.
-fn target(path: &str, query: &Query, names: &[&str]) -> String {
+pub(super) fn target(path: &str, query: &Query, names: &[&str]) -> String {
     let values = names.iter().filter_map(|name| Some((*name, query.get(name)?.trim())));
     let values = values.filter(|(_, value)| !value.is_empty());
     let values: String = values.map(|(name, value)| format!("&{name}={}", part(value))).collect();
@@ -66,7 +53,7 @@ fn target(path: &str, query: &Query, names: &[&str]) -> String {
 }
 
 /// The address of the next page, with the same filters.
-fn next(page: &str, query: &Query, names: &[&str], cursor: Option<String>) -> Option<String> {
+pub(super) fn next(page: &str, query: &Query, names: &[&str], cursor: Option<String>) -> Option<String> {
     let kept =
         names.iter().filter(|name| **name != "cursor").filter_map(|name| Some((*name, query.get(name)?)));
     let kept: String = kept.map(|(name, value)| format!("{name}={}&", part(value))).collect();
@@ -97,25 +84,6 @@ pub(super) async fn grants(local: &Local<'_>, query: Option<&str>) -> Outcome {
         now: local.parts().clock.now(),
     };
     Ok(Shown::page("Grants", render(&page)))
-}
-
-pub(super) async fn timeline(local: &Local<'_>, query: Option<&str>) -> Outcome {
-    let names = ["user", "group", "role", "event", "by", "cursor"];
-    let query = Query::parse(query, &names)?;
-    let Events { events, next: cursor } =
-        local.get(&target("/api/rbac/grants/audit", &query, &names)).await?;
-    let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
-    let page = Timeline {
-        events,
-        user: text("user"),
-        group: text("group"),
-        role: text("role"),
-        by: text("by"),
-        event: text("event"),
-        next: next("/timeline", &query, &names, cursor),
-        now: local.parts().clock.now(),
-    };
-    Ok(Shown::page("Timeline", render(&page)))
 }
 
 /// Everything whose name contains the text.

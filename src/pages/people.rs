@@ -5,10 +5,11 @@ use chrono::{DateTime, Utc};
 use grants::State;
 use policy::rbac::census::CallerKind;
 
+use super::history::{Event, Events};
 use super::matrix::{Reach, reach};
 use super::template::render;
-use super::views::{Admin, Event, Events, Grant, Grants, Me};
-use super::words::{counted, exact, exact_or, last_use, name, origin, part, place, relative};
+use super::views::{Admin, Grant, Grants, Me};
+use super::words::{counted, exact, last_use, name, origin, part, place, relative};
 use super::{Outcome, PREFIX, Shown};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::reply::Problem;
@@ -44,8 +45,7 @@ pub(super) async fn person(local: &Local<'_>, id: &str) -> Outcome {
     let Grants { grants, .. } = local.get(&format!("/api/rbac/grants?user={}&limit=500", part(id))).await?;
     let (live, mut ended): (Vec<Grant>, Vec<Grant>) = grants.into_iter().partition(|grant| grant.live);
     ended.sort_by_key(|grant| std::cmp::Reverse(grant.over_at()));
-    let Events { events, .. } =
-        local.get(&format!("/api/rbac/grants/audit?user={}&limit=20", part(id))).await?;
+    let Events { events, .. } = local.get(&format!("/api/rbac/timeline?user={}&limit=20", part(id))).await?;
     let page = PersonPage {
         id: id.to_owned(),
         admin,

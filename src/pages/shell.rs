@@ -4,8 +4,9 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
+use super::cutover::Fleet;
 use super::template::render;
-use super::words::{exact, name, place};
+use super::words::{exact, name, place, short};
 use super::{GLASS, PREFIX, SCRIPT, STYLE, requests};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::reply::Problem;
@@ -19,7 +20,9 @@ struct Shell<'p> {
     title: &'p str,
     main: &'p str,
     who: &'p str,
-    mapping: String,
+    /// What the gates run, for those who may read it; otherwise the mapping that decides this page.
+    fleet: String,
+    strips: Vec<String>,
     is_v2: bool,
     sections: Vec<Section>,
     style: String,
@@ -73,14 +76,16 @@ pub(super) async fn whole(local: &Local<'_>, path: &str, title: &str, main: &str
     // A page whose navigation cannot be worked out is still a page.
     let waiting = requests::waiting(local).await.map(|waiting| waiting.len()).unwrap_or_default();
     let glass = local.running_sessions().await.unwrap_or_default();
-    let mapping = local.mapping().sha256().short().to_owned();
     let needs_glass = !glass.is_empty() || path.starts_with("/break-glass");
     let scripts = if needs_glass { vec![SCRIPT, GLASS] } else { vec![SCRIPT] };
+    let place = "/api/rbac/fleet";
+    let fleet: Option<Fleet> = if local.may("GET", place) { local.get(place).await.ok() } else { None };
     let shell = Shell {
         title,
         main,
         who: local.id(),
-        mapping,
+        fleet: fleet.as_ref().map_or_else(|| of_page(local), Fleet::line),
+        strips: fleet.as_ref().map(Fleet::strips).unwrap_or_default(),
         is_v2: local.control().rbac_v2,
         sections: sections(&|place| local.may("GET", place), path, waiting),
         is_viewed: false,
@@ -91,13 +96,19 @@ pub(super) async fn whole(local: &Local<'_>, path: &str, title: &str, main: &str
     render(&shell)
 }
 
+/// For those who may not read about the fleet.
+fn of_page(local: &Local<'_>) -> String {
+    format!("mapping {}", short(local.mapping().sha256().as_str()))
+}
+
 /// What another person sees; `reads` are the addresses of the API that they may read.
 pub(super) fn viewed(local: &Local<'_>, reads: &[String], title: &str, main: &str) -> String {
     let shell = Shell {
         title,
         main,
         who: local.id(),
-        mapping: local.mapping().sha256().short().to_owned(),
+        fleet: of_page(local),
+        strips: Vec::new(),
         is_v2: local.control().rbac_v2,
         sections: sections(&|place| reads.iter().any(|one| one == place), "/as", 0),
         is_viewed: true,
@@ -108,7 +119,7 @@ pub(super) fn viewed(local: &Local<'_>, reads: &[String], title: &str, main: &st
     render(&shell)
 }
 
-/// A page to somebody of whom nothing is known.
+/// A page for a caller that is not known.
 pub(super) fn alone(main: &str) -> String {
     render(&Alone { main, style: address(STYLE, "css") })
 }
@@ -171,9 +182,18 @@ fn sections(reads: &dyn Fn(&str) -> bool, path: &str, waiting: usize) -> Vec<Sec
             vec![
                 ("Matrix", "/matrix", reads("/api/rbac/who"), 0),
                 ("Try a request", "/try", reads("/api/rbac/who"), 0),
+                ("Cutover", "/cutover", reads("/api/rbac/clusters"), 0),
+                ("Mapping", "/mapping", reads("/api/rbac/mapping"), 0),
             ],
         ),
-        ("What happened", vec![("Timeline", "/timeline", reads("/api/rbac/grants/audit"), 0)]),
+        (
+            "What happened",
+            vec![
+                ("Timeline", "/timeline", reads("/api/rbac/timeline"), 0),
+                ("Audit", "/audit", reads("/api/rbac/audit"), 0),
+                ("Reviews", "/reviews", reads("/api/rbac/reviews"), 0),
+            ],
+        ),
         ("Emergency", vec![("Break-glass", "/break-glass", reads("/api/rbac/break-glass/opens"), 0)]),
     ];
     let here = all

@@ -11,7 +11,7 @@ use workbench::explanation::text::{Paragraph, paragraphs};
 
 use super::template::render;
 use super::{Outcome, PREFIX, Shown};
-use crate::facts::explanation::{ExplainError, Explainer, Whom};
+use crate::facts::explanation::{CallerName, ExplainError, Explainer};
 use crate::rbac_api::local::Local;
 use crate::rbac_api::query::Query;
 use crate::rbac_api::reply::Problem;
@@ -71,18 +71,18 @@ impl Asked {
         }
     }
 
-    fn whom(&self) -> Result<Option<Whom>, Problem> {
+    fn caller_name(&self) -> Result<Option<CallerName>, Problem> {
         let who = self.who.clone();
         Ok(match self.kind.as_str() {
-            "unauthenticated" => Some(Whom::Unauthenticated),
+            "unauthenticated" => Some(CallerName::Unauthenticated),
             _ if who.is_empty() => None,
-            "machine" => Some(Whom::Machine(who)),
-            "group" => Some(Whom::Group(who)),
+            "machine" => Some(CallerName::Machine(who)),
+            "group" => Some(CallerName::Group(who)),
             "legacy_role" => {
                 let role = LegacyRole::parse(&who);
-                Some(Whom::LegacyRole(role.ok_or_else(|| Problem::new(422, "this is no legacy role"))?))
+                Some(CallerName::LegacyRole(role.ok_or_else(|| Problem::new(422, "this is no legacy role"))?))
             }
-            "admin" => Some(Whom::Admin(who)),
+            "admin" => Some(CallerName::Admin(who)),
             _ => return Err(Problem::new(400, "there is no such kind of caller")),
         })
     }
@@ -90,7 +90,7 @@ impl Asked {
     async fn explain(&self, local: &Local<'_>) -> Result<Explained, Problem> {
         let (parts, mapping) = (local.parts(), local.mapping());
         let now = parts.clock.now();
-        let explainer = Explainer::read(&parts.access, &parts.store, mapping, now, self.whom()?).await;
+        let explainer = Explainer::read(&parts.access, &parts.store, mapping, now, self.caller_name()?).await;
         let explainer = explainer.map_err(|error| match error {
             ExplainError::Unknown(_) | ExplainError::NotAnId => Problem::new(422, error.to_string()),
             error => Problem::unavailable(&error),

@@ -194,41 +194,6 @@ impl Grant {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Events {
-    pub(super) events: Vec<Event>,
-    pub(super) next: Option<String>,
-}
-
-/// A row of `rbac_grants_audit`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Event {
-    pub(super) event_type: String,
-    pub(super) created_at_utc: Option<DateTime<Utc>>,
-    pub(super) granted_by: Option<String>,
-    pub(super) user: Option<String>,
-    pub(super) group: Option<String>,
-    pub(super) role: Option<String>,
-    pub(super) ticket_id: Option<String>,
-    pub(super) justification: Option<String>,
-    pub(super) expires_at_utc: Option<DateTime<Utc>>,
-}
-
-impl Event {
-    /// The event in a word.
-    pub(super) fn word(&self) -> &str {
-        match self.event_type.as_str() {
-            "grant" => "granted",
-            "revoke" => "revoked",
-            "ticket_grant" => "granted for a ticket",
-            "ticket_expire" => "ticket grant ended",
-            "break_glass_grant" => "broke glass",
-            "break_glass_expire" => "break-glass ended",
-            other => other,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
 pub(super) struct Requests {
     pub(super) requests: Vec<Asked>,
 }

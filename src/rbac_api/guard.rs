@@ -22,7 +22,12 @@ impl RbacApi {
     /// What this mapping, the settings and the state's grantors make of names.
     pub(super) fn powers(&self, mapping: &Mapping, state: &State) -> Powers {
         let grant_any = self.parts.settings.grant_any.as_deref();
-        Powers::of(mapping, self.parts.store.break_glass_rules(), grant_any, state.grantors.clone())
+        let glass = self.parts.store.break_glass_rules();
+        let mut powers = Powers::of(mapping, glass, grant_any, state.grantors.to_vec());
+        // Whoever turns clusters decides what the roles of others open.
+        let operate = self.parts.settings.operate.as_deref();
+        powers.write.extend(operate.map(|name| Right::Permission(name.into())));
+        powers
     }
 
     /// Judges a change of a caller who was let in by `permit`. What ends a grant of the caller's own needs no authority.

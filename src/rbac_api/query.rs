@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, Utc};
 use percent_encoding::percent_decode_str;
 
 use super::reply::Problem;
@@ -41,6 +42,26 @@ impl Query {
         Ok(Query(values))
     }
 
+    /// The same, where the values of a repeated `list` are one, with commas between them.
+    pub(crate) fn with_list(raw: Option<&str>, known: &[&str], list: &str) -> Result<Query, Problem> {
+        let mut query = Query::with_lists(raw, known, &[list])?;
+        if let Some(values) = query.0.get_mut(list) {
+            *values = values.lines().collect::<Vec<_>>().join(",");
+        }
+        Ok(query)
+    }
+
+    /// A day, which means its beginning in UTC, or an RFC 3339 time.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<DateTime<Utc>>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let day = text.parse::<NaiveDate>().ok().map(|day| day.and_time(NaiveTime::MIN).and_utc());
+        let time = day.or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc()));
+        // Those that both databases keep.
+        let time = time.filter(|time| (1_970..10_000).contains(&time.year()));
+        let bad = || Problem::new(400, format!("`{name}` is a day (`2026-11-01`) or an RFC 3339 time"));
+        time.map(Some).ok_or_else(bad)
+    }
+
     /// The value of a parameter that may be there.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
@@ -65,7 +86,7 @@ impl Query {
 
     /// All of it but what says which page is asked for, as one text: what a cursor is bound to.
     pub(crate) fn without_page(&self) -> String {
-        let kept = self.0.iter().filter(|(name, _)| !matches!(name.as_str(), "cursor" | "limit"));
+        let kept = self.0.iter().filter(|(name, _)| !matches!(name.as_str(), "cursor" | "limit" | "format"));
         kept.map(|(name, value)| format!("{}={}:{value}&", name, value.len())).collect()
     }
 }

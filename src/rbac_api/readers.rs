@@ -348,7 +348,7 @@ impl Reading<'_> {
             let direct = state.memberships.iter().filter(|one| *one.group == **name);
             let live = state.timed.iter().filter(|one| *one.group == **name && one.span().is_live(state.now));
             let members: BTreeSet<&str> =
-                direct.clone().map(|one| one.admin.as_str()).chain(live.map(|one| one.admin.as_str())).collect();
+                direct.clone().map(|one| &*one.admin).chain(live.map(|one| one.admin.as_str())).collect();
             let roles = catalog.group_roles.get(name).unwrap_or(&none);
             json!({ "name": name, "roles": roles, "members": members.len(), "direct_members": direct.count() })
         });
@@ -545,7 +545,7 @@ impl Reading<'_> {
     }
 
     /// Which part of a list is asked for.
-    fn page<T: serde::de::DeserializeOwned>(&self, query: &Query) -> Result<Page<T>, Problem> {
+    pub(super) fn page<T: serde::de::DeserializeOwned>(&self, query: &Query) -> Result<Page<T>, Problem> {
         let list = format!("{}?{}", self.asked.request.target().path(), query.without_page());
         let limit = query.count("limit", USUAL_PAGE, MOST_PAGE)?;
         let after = query.get("cursor").map(|cursor| self.api.keys.place(&list, cursor)).transpose()?;
@@ -553,7 +553,7 @@ impl Reading<'_> {
     }
 
     /// The part of sorted `rows` that is asked for. Each has its place, which stays its own while others come and go.
-    fn paged(&self, name: &str, page: &Page<String>, rows: Vec<(String, Value)>) -> Outcome {
+    pub(super) fn paged(&self, name: &str, page: &Page<String>, rows: Vec<(String, Value)>) -> Outcome {
         let (shown, next) = self.part(page, rows);
         Ok(Reply::ok(json!({ name: shown, "next": next })))
     }
@@ -573,11 +573,11 @@ impl Reading<'_> {
 }
 
 /// The part of a list that is asked for.
-struct Page<T> {
+pub(super) struct Page<T> {
     /// The route and the filters: what its cursors are bound to.
-    list: String,
-    limit: u32,
-    after: Option<T>,
+    pub(super) list: String,
+    pub(super) limit: u32,
+    pub(super) after: Option<T>,
 }
 
 /// A grant as it is answered.
@@ -618,7 +618,7 @@ fn tagged(view: Option<Value>, kind: &str) -> Outcome {
 
 /// An enabled admin or a live machine.
 pub(super) fn person<'s>(state: &'s State, kind: CallerKind, id: &str) -> Option<&'s Person> {
-    state.registry.people.iter().find(|person| person.kind == kind && *person.id == *id)
+    state.registry.person(kind, id)
 }
 
 /// Whether a stranger is let in.

@@ -30,6 +30,11 @@ impl Reply {
         Reply { status, fields: Vec::new(), body: None }
     }
 
+    /// 200 with a text of another kind than JSON.
+    pub(super) fn text(kind: &str, text: String) -> Reply {
+        Reply::ok(Value::String(text)).with("content-type", kind)
+    }
+
     /// With another status.
     #[must_use]
     pub(super) fn with_status(self, status: u16) -> Reply {
@@ -206,11 +211,15 @@ pub(super) fn response(outcome: Outcome, id: RequestId) -> Response {
             (status, "application/problem+json", Some(Value::Object(members)), fields)
         }
     };
+    let is_text = more.iter().any(|(name, _)| *name == "content-type");
     fields.extend(more);
-    if body.is_some() {
+    if body.is_some() && !is_text {
         fields.push(("content-type", kind.to_owned()));
     }
     let outcome = if status < 400 { "served" } else { "declined" };
-    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let body = match body {
+        Some(Value::String(text)) if is_text => text,
+        body => body.map(|body| body.to_string()).unwrap_or_default(),
+    };
     Response { outcome, status, fields, body, about: None }
 }

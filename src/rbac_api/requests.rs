@@ -54,7 +54,7 @@ struct Ask {
     reason: Option<String>,
     #[serde(default)]
     ticket: Option<String>,
-    /// For whom, where it is not for oneself.
+    /// The admin who gets it, if that is another.
     #[serde(default)]
     user: Option<String>,
 }
@@ -184,7 +184,10 @@ impl RbacApi {
         ask: Ask,
     ) -> Result<NewRequest, Problem> {
         if ask.group.is_some() || ask.route.is_some() || ask.user.is_some() {
-            return Err(Problem::new(422, "what is extended says the group and for whom: leave them out"));
+            return Err(Problem::new(
+                422,
+                "an extension is of the same group and the same admin: leave them out",
+            ));
         }
         let (store, now) = (&self.parts.store, self.parts.clock.now());
         let of = GrantsOf { admin: Some(caller.id()), of: None };
@@ -455,13 +458,13 @@ fn made(request: &AccessRequest, now: DateTime<Utc>) -> Reply {
     Reply::ok(view(request, now)).with_status(201).with("location", place)
 }
 
-/// Decisions are people's: a machine's token has nobody behind it.
-fn is_admin(caller: &Caller) -> Result<(), Problem> {
+/// Decisions are people's: no person answers for what a machine's token does.
+pub(super) fn is_admin(caller: &Caller) -> Result<(), Problem> {
     match caller.kind() {
         CallerKind::Admin => Ok(()),
         CallerKind::Machine => {
-            let detail = "a request for access is decided by people";
-            Err(Problem::forbidden("people_only", detail, &["an approver, in a session"]))
+            let detail = "requests for access and reviews of it are decided by people";
+            Err(Problem::forbidden("people_only", detail, &["an approver or reviewer, in a session"]))
         }
     }
 }

@@ -56,6 +56,25 @@ pub enum Endpoint {
     Passkeys,
     PasskeyChallenge,
     PostPasskey,
+    Fleet,
+    Clusters,
+    Cluster,
+    TurnCluster,
+    Mapping,
+    MappingHistory,
+    MappingDiff,
+    MappingText,
+    CompareMapping,
+    Timeline,
+    TimelineEvent,
+    Audit,
+    AuditState,
+    AuditRow,
+    Reviews,
+    Review,
+    ReviewItem,
+    DecideItem,
+    CloseReview,
 }
 
 /// One route.
@@ -74,7 +93,7 @@ const fn route(method: Method, template: &'static str, example: &'static str, en
 }
 
 /// Every route. Of two that fit a path, the first serves it.
-pub const ROUTES: [Route; 51] = [
+pub const ROUTES: [Route; 70] = [
     route(Method::Get, "/api/rbac/openapi.json", "/api/rbac/openapi.json", Endpoint::OpenApi),
     route(Method::Get, "/api/rbac/me", "/api/rbac/me", Endpoint::Me),
     route(Method::Get, "/api/rbac/permissions/check", "/api/rbac/permissions/check", Endpoint::Check),
@@ -216,6 +235,35 @@ pub const ROUTES: [Route; 51] = [
         Endpoint::PasskeyChallenge,
     ),
     route(Method::Post, "/api/rbac/passkeys", "/api/rbac/passkeys", Endpoint::PostPasskey),
+    route(Method::Get, "/api/rbac/fleet", "/api/rbac/fleet", Endpoint::Fleet),
+    route(Method::Get, "/api/rbac/clusters", "/api/rbac/clusters", Endpoint::Clusters),
+    route(Method::Get, "/api/rbac/clusters/{name}", "/api/rbac/clusters/c", Endpoint::Cluster),
+    route(Method::Post, "/api/rbac/clusters/{name}/mode", "/api/rbac/clusters/c/mode", Endpoint::TurnCluster),
+    route(Method::Get, "/api/rbac/mapping", "/api/rbac/mapping", Endpoint::Mapping),
+    route(Method::Get, "/api/rbac/mapping/history", "/api/rbac/mapping/history", Endpoint::MappingHistory),
+    route(Method::Get, "/api/rbac/mapping/diff", "/api/rbac/mapping/diff", Endpoint::MappingDiff),
+    route(Method::Post, "/api/rbac/mapping/compare", "/api/rbac/mapping/compare", Endpoint::CompareMapping),
+    route(Method::Get, "/api/rbac/mapping/{sha256}", "/api/rbac/mapping/0a1b2c3d", Endpoint::MappingText),
+    route(Method::Get, "/api/rbac/timeline", "/api/rbac/timeline", Endpoint::Timeline),
+    route(Method::Get, "/api/rbac/timeline/{id}", "/api/rbac/timeline/x", Endpoint::TimelineEvent),
+    route(Method::Get, "/api/rbac/audit", "/api/rbac/audit", Endpoint::Audit),
+    route(Method::Get, "/api/rbac/audit/state", "/api/rbac/audit/state", Endpoint::AuditState),
+    route(Method::Get, "/api/rbac/audit/{id}", "/api/rbac/audit/x", Endpoint::AuditRow),
+    route(Method::Get, "/api/rbac/reviews", "/api/rbac/reviews", Endpoint::Reviews),
+    route(Method::Get, "/api/rbac/reviews/{id}", "/api/rbac/reviews/x", Endpoint::Review),
+    route(
+        Method::Get,
+        "/api/rbac/reviews/{id}/items/{item}",
+        "/api/rbac/reviews/x/items/y",
+        Endpoint::ReviewItem,
+    ),
+    route(
+        Method::Post,
+        "/api/rbac/reviews/{id}/items/{item}",
+        "/api/rbac/reviews/x/items/y",
+        Endpoint::DecideItem,
+    ),
+    route(Method::Post, "/api/rbac/reviews/{id}/close", "/api/rbac/reviews/x/close", Endpoint::CloseReview),
 ];
 
 impl Endpoint {

@@ -33,13 +33,12 @@ pub(super) struct Held {
 pub(super) fn held(state: &State, person: &Person) -> Vec<Held> {
     let mut all: Vec<Held> = match person.kind {
         CallerKind::Admin => {
-            memberships(state, person).map(|group| of_membership(&person.id, group)).collect()
+            state.joined().groups_of(&person.id).map(|group| of_membership(&person.id, group)).collect()
         }
         CallerKind::Machine => person.groups.iter().map(|group| of_token(group)).collect(),
     };
     if person.kind == CallerKind::Admin {
-        let timed =
-            state.timed.iter().filter(|one| *one.admin == *person.id && one.span().is_live(state.now));
+        let timed = state.timed_of(&person.id).iter().filter(|one| one.span().is_live(state.now));
         all.extend(timed.map(|one| Held {
             id: Some(one.id.clone()),
             origin: Origin::parse(&one.origin).unwrap_or(Origin::Timed).word(),
@@ -52,10 +51,6 @@ pub(super) fn held(state: &State, person: &Person) -> Vec<Held> {
         all.push(Held { id: None, origin: "break_glass", group, until: None });
     }
     all
-}
-
-fn memberships<'s>(state: &'s State, person: &'s Person) -> impl Iterator<Item = &'s str> {
-    state.memberships.iter().filter(|one| *one.admin == *person.id).map(|one| one.group.as_str())
 }
 
 fn of_membership(user: &str, group: &str) -> Held {
@@ -135,16 +130,13 @@ pub(super) fn group(registry: &Registry, state: &State, grantors: &[Grantor], na
         members.push(member(&one.admin, Some(id), "direct", None, one.granted_by.as_deref()));
     }
     let mut machines: Vec<&Arc<str>> = Vec::new();
-    for person in &registry.people {
+    for person in registry.people.iter() {
         match person.kind {
             CallerKind::Machine if person.groups.contains(name) => machines.push(&person.id),
-            CallerKind::Machine => {}
-            CallerKind::Admin => {
-                let sessions = held(state, person).into_iter();
-                let sessions = sessions.filter(|held| held.origin == "break_glass" && *held.group == **name);
-                members
-                    .extend(sessions.map(|held| member(&person.id, held.id, held.origin, held.until, None)));
+            CallerKind::Admin if person.break_glass && **name == *BREAK_GLASS => {
+                members.push(member(&person.id, None, "break_glass", None, None));
             }
+            CallerKind::Machine | CallerKind::Admin => {}
         }
     }
     // Also those that begin later, and those of admins who are disabled: as lasting ones, they are there to be ended.

@@ -457,6 +457,25 @@ impl RbacApi {
         }
     }
 
+    /// Ends a grant as a part of a decision about it, as a DELETE of it does: only looked at, or made where it does what was shown. The
+    /// answer, if the decision is not to be recorded.
+    pub(super) async fn end_within(
+        &self,
+        asked: &OwnRequest<'_>,
+        caller: &Caller,
+        change: RbacChange,
+        (reason, is_dry, expected): (String, bool, Option<&str>),
+    ) -> Result<Option<Reply>, Problem> {
+        let (precondition, reason) = (Precondition::None, Some(reason));
+        let wanted =
+            Wanted { change, also: Vec::new(), precondition, subject: None, reason, kind: Kind::End };
+        let done = self.make(asked, caller, &wanted, How { is_dry, expected, keyed: None }).await?;
+        if is_dry {
+            return Ok(Some(Reply::ok(looked_at(done).await?.1)));
+        }
+        Ok(done.asked.as_ref().map(|request| waits(request, self.parts.clock.now())))
+    }
+
     /// Waits until no gate acts on what was before.
     pub(super) async fn settle(&self) -> Result<(), Problem> {
         // No gate may have a longer lease; the rest is for the database.
@@ -675,7 +694,7 @@ pub(super) fn body<T: DeserializeOwned>(asked: &OwnRequest<'_>) -> Result<T, Pro
 }
 
 /// The single value of a field.
-fn field<'r>(asked: &'r OwnRequest<'_>, name: &str) -> Result<Option<&'r str>, Problem> {
+pub(super) fn field<'r>(asked: &'r OwnRequest<'_>, name: &str) -> Result<Option<&'r str>, Problem> {
     let fields = asked.request.fields();
     let mut values = fields.iter().filter(|(other, _)| *other == name).map(|(_, value)| value);
     match (values.next(), values.next()) {
@@ -773,7 +792,8 @@ fn answer(wanted: &Wanted, done: &Done, by: &str) -> Reply {
                 _ => (GrantId::direct(user, group), None),
             };
             let location = format!("/api/rbac/grants/{id}");
-            let stored = done.state.memberships.iter().find(|one| one.admin == *user && one.group == *group);
+            let stored =
+                done.state.memberships.iter().find(|one| *one.admin == **user && *one.group == **group);
             let stored = stored.filter(|_| !is_made);
             let grant = json!({
                 "id": id,

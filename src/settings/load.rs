@@ -515,7 +515,7 @@ impl Reader<'_> {
         if rbac_api.idempotency_hours.0 > super::MOST_IDEMPOTENCY_HOURS {
             report("rbac_api", "`idempotency_hours` must be at most 168");
         }
-        for (key, name) in [("check_others", &rbac_api.check_others), ("grant_any", &rbac_api.grant_any)] {
+        for (key, name) in rbac_api.permissions() {
             if name.as_ref().is_some_and(|name| name.trim() != name || name.is_empty()) {
                 report("rbac_api", &format!("`{key}` must be the name of a permission"));
             }

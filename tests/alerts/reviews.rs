@@ -98,7 +98,7 @@ async fn decide(scene: &Scene, item: &ReviewItem, keeps: bool, by: &str) -> Resu
 
 async fn members(scene: &Scene, group: &str) -> Vec<String> {
     let members = scene.database.store.memberships().await.unwrap();
-    members.into_iter().filter(|one| one.group == group).map(|one| one.admin).collect()
+    members.into_iter().filter(|one| *one.group == *group).map(|one| one.admin.to_string()).collect()
 }
 
 async fn steps(scene: &Scene) -> Vec<String> {

@@ -336,10 +336,11 @@ canary_minutes = 0
             "home": "", "people": "/people", "person": "/people/in-raxx-support-team", "groups": "/groups",
             "group": "/groups/raxx-support-team", "new-group": "/groups/new", "new-role": "/roles/new",
             "new-permission": "/permissions/new", "roles": "/roles", "role": "/roles/console-manager", "grants": "/grants",
-            "grant-form": "/grants/new", "timeline": "/timeline", "requests": "/requests", "tickets": "/customers/7/tickets",
+            "grant-form": "/grants/new", "timeline": "/timeline", "audit": "/audit", "reviews": "/reviews", "requests": "/requests",
+            "tickets": "/customers/7/tickets",
             "matrix": "/matrix?cluster=S6", "try": "/try?method=GET&path=/console/flags&as=in-raxx-support-team",
             "search": "/search?q=a", "break-glass": "/break-glass",
-            "compare": "/people/compare?a=in-raxx-support-team&b=in-raxx-devops-team",
+            "compare": "/people/compare?a=in-raxx-support-team&b=in-raxx-devops-team", "view-as": "/as/in-raxx-support-team",
         }
         for name, place in places.items():
             self.assertEqual(self.goes(pages + place), 200, place)
@@ -352,11 +353,59 @@ canary_minutes = 0
         browser.BreakGlass.wait(self, "the approval", lambda: "approved" in self.words())
         self.look("request-approved")
         self.create_and_give(pages)
+        # An auditor looks for what was done to one group in the last week, and takes it along as a file.
+        self.assertEqual(self.goes(f"{pages}/timeline"), 200)
+        self.evaluate("document.querySelector('[name=group]').value = 'raxx-devops-team'")
+        self.evaluate("document.querySelector('[name=from]').value ="
+                      " new Date(Date.now() - 7 * 86400000).toISOString().slice(0, 10)")
+        self.evaluate("document.querySelector('main form button').click()")
+        browser.BreakGlass.wait(self, "the filter", lambda: "group=raxx-devops-team" in str(self.evaluate("location.search")))
+        self.loaded()
+        self.look("timeline-group")
+        shown = int(self.evaluate("document.querySelectorAll('main tbody tr').length"))
+        self.assertGreaterEqual(shown, 2)
+        lines = self.evaluate("fetch(document.querySelector('a[href$=jsonl]').href).then((one) => one.text())")
+        head, *events = [json.loads(line) for line in str(lines).splitlines()]
+        self.assertEqual((head["export"]["filter"]["group"], len(events)), ("raxx-devops-team", shown))
+        self.evaluate("document.querySelector('main tbody a').click()")
+        browser.BreakGlass.wait(self, "the event", lambda: "The record" in self.words())
+        self.look("timeline-event")
         # Who may not read is told who could let them.
         self.log_in(origin, "in-antlers-user")
         self.assertEqual(self.goes(f"{pages}/people"), 403)
         self.assertIn("Who could", self.words())
         self.look("people-403")
+
+    def test_an_operator_turns_a_cluster_and_goes_back(self) -> None:
+        port, admin = browser.free_port(), browser.free_port()
+        origin = f"http://127.0.0.1:{port}"
+        self.run_gate(["demo", "--port", str(port), "--admin-port", str(admin)], dict(os.environ))
+        self.until(f"{origin}/auth/login")
+        pages = f"{origin}/console/rbac"
+        self.log_in(origin, "operator")
+        for name, place in {"cutover": "/cutover", "cluster": "/cutover/S1", "mapping": "/mapping"}.items():
+            self.assertEqual(self.goes(pages + place), 200, place)
+            self.look(name)
+        for mode in ("legacy", "shadow", "v2"):
+            self.goes(f"{pages}/cutover/S1")
+            self.evaluate(f"document.querySelector('#turn [name=mode]').value = '{mode}'")
+            self.evaluate("document.querySelector('#turn [name=reason]').value = 'CUT-7'")
+            self.evaluate("document.querySelector('#turn button').click()")
+            browser.BreakGlass.wait(self, "the effect", lambda: "Check before you confirm" in self.words())
+            self.look(f"turn-{mode}")
+            self.evaluate("document.querySelector('form[action$=confirm] button').click()")
+            said = f"S1 is on {mode} in the only gate"
+            browser.BreakGlass.wait(self, said, lambda said=said: said in self.words())
+        self.look("cluster-turned")
+        self.evaluate("document.querySelector('form[action$=back] button').click()")
+        browser.BreakGlass.wait(self, "the way back", lambda: "S1 is on shadow in the only gate" in self.words())
+        self.goes(f"{pages}/mapping")
+        self.assertIn("turn by operator", self.words())
+        self.assertIn("S1 to v2: CUT-7", self.words())
+        self.evaluate("[...document.querySelectorAll('main a')].find((one) => one.textContent.startsWith('Changes')).click()")
+        self.loaded()
+        browser.BreakGlass.wait(self, "the difference", lambda: "What it opens and closes" in self.words())
+        self.look("mapping-diff")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,10 @@ async fn replayed(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
         }
     }
     let table = world.store.memberships().await.expect("the memberships");
-    (replayed, table.into_iter().filter(|one| one.admin == "carol").map(|one| one.group).collect())
+    (
+        replayed,
+        table.into_iter().filter(|one| *one.admin == *"carol").map(|one| one.group.to_string()).collect(),
+    )
 }
 
 /// The sealed rows, and those for customers.

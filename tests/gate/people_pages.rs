@@ -57,8 +57,8 @@ struct Desk {
 
 /// A form of a page: where it is sent, and its fields with their values.
 #[derive(Clone, Debug)]
-struct Form {
-    action: String,
+pub struct Form {
+    pub action: String,
     fields: BTreeMap<String, String>,
     /// Further values of fields that are repeated.
     further: Vec<(String, String)>,
@@ -66,7 +66,7 @@ struct Form {
 
 impl Form {
     /// The form of a page that is sent to this address.
-    fn of(page: &str, action: &str) -> Form {
+    pub fn of(page: &str, action: &str) -> Form {
         let wanted = format!("action=\"{action}\"");
         let form = page.split("<form").find(|form| form.contains(&wanted));
         let form = form.unwrap_or_else(|| panic!("no form to {action}: {page}"));
@@ -88,7 +88,7 @@ impl Form {
         Form { action: action.to_owned(), fields, further }
     }
 
-    fn with(mut self, name: &str, value: &str) -> Form {
+    pub fn with(mut self, name: &str, value: &str) -> Form {
         self.fields.insert(name.to_owned(), value.to_owned());
         self
     }
@@ -98,7 +98,7 @@ impl Form {
         self
     }
 
-    fn body(&self) -> String {
+    pub fn body(&self) -> String {
         let further = self.further.iter().map(|(name, value)| (name, value));
         let pairs =
             self.fields.iter().chain(further).map(|(name, value)| format!("{name}={}", encoded(value)));
@@ -201,7 +201,7 @@ impl Desk {
 
     async fn is_member(&self, user: &str, group: &str) -> bool {
         let memberships = self.world.store.memberships().await.expect("the memberships");
-        memberships.iter().any(|one| one.admin == user && one.group == group)
+        memberships.iter().any(|one| *one.admin == *user && *one.group == *group)
     }
 
     async fn status(&self, admin: &str, target: &str) -> u16 {
@@ -209,7 +209,7 @@ impl Desk {
     }
 }
 
-fn text(answer: &Answer) -> String {
+pub fn text(answer: &Answer) -> String {
     String::from_utf8(answer.body.to_vec()).expect("a page")
 }
 

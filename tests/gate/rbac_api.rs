@@ -7,7 +7,7 @@ mod documented;
 mod edits;
 mod faults;
 mod grants;
-mod openapi;
+pub mod openapi;
 mod own;
 mod reads;
 mod refusals;
@@ -141,7 +141,7 @@ impl Api {
 
     pub async fn is_member(&self, user: &str, group: &str) -> bool {
         let memberships = self.world.store.memberships().await.expect("the memberships");
-        memberships.iter().any(|one| one.admin == user && one.group == group)
+        memberships.iter().any(|one| *one.admin == *user && *one.group == *group)
     }
 
     /// Everything that a write could change.

@@ -249,12 +249,16 @@ impl Round {
 
     async fn tester(&self, random: &mut Random) -> Cells {
         let (mut cells, paths) = (Cells::new(), Round::paths().collect::<Vec<_>>());
-        for admin in &self.admins {
+        let admins = self.admins.iter().map(|admin| ("admin", admin));
+        let machines = self.machines.iter().map(|(machine, _)| ("machine", machine));
+        for (kind, id) in admins.chain(machines) {
             for path in random.some(&paths, TRIED, TRIED) {
-                let page = self.page(&format!("/console/rbac/try?method=GET&path={path}&as={admin}")).await;
-                let answer = page.split("\nanswer").nth(1).unwrap_or_else(|| panic!("no answer: {page}"));
-                let is_allowed = answer.trim_start().starts_with("allowed");
-                cells.insert((admin.clone(), path), is_allowed);
+                let target = format!("/console/rbac/try?method=GET&path={path}&kind={kind}&as={id}");
+                let page = self.page(&target).await;
+                let answer = page.split("id=\"answer\"").nth(1);
+                let badge = answer.and_then(|answer| answer.split("class=\"badge ").nth(1));
+                let badge = badge.unwrap_or_else(|| panic!("no answer: {page}"));
+                cells.insert((id.clone(), path), badge.starts_with("allow"));
             }
         }
         cells

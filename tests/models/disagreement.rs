@@ -15,11 +15,19 @@ pub enum Report {
     Diff,
     Replay,
     Verify,
+    Test,
 }
 
 impl Report {
-    pub const ALL: [Report; 6] =
-        [Report::Gate, Report::Drift, Report::Explain, Report::Diff, Report::Replay, Report::Verify];
+    pub const ALL: [Report; 7] = [
+        Report::Gate,
+        Report::Drift,
+        Report::Explain,
+        Report::Diff,
+        Report::Replay,
+        Report::Verify,
+        Report::Test,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -29,6 +37,7 @@ impl Report {
             Report::Diff => "diff",
             Report::Replay => "replay",
             Report::Verify => "verify",
+            Report::Test => "test",
         }
     }
 }

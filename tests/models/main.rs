@@ -58,6 +58,7 @@ mod shares;
 mod shrink;
 mod stand_in;
 mod tally;
+mod test_report;
 mod verify_report;
 mod ways;
 mod world;

@@ -11,7 +11,9 @@ use crate::round::{Round, Which};
 use crate::scenario::Scenario;
 use crate::shrink::{print, shrink};
 use crate::tally::Tally;
-use crate::{diff_brute_force, explain_report, gate_answers, replay_report, shares, verify_report};
+use crate::{
+    diff_brute_force, explain_report, gate_answers, replay_report, shares, test_report, verify_report,
+};
 
 /// How much is compared.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,7 @@ fn reports(verify: bool, place: Place, switches: Switches) -> Vec<Report> {
             reports.push(Report::Replay);
         }
         reports.push(Report::Diff);
+        reports.push(Report::Test);
     }
     reports.push(Report::Explain);
     if verify {
@@ -138,6 +141,7 @@ async fn compare(
             }
         }
         Report::Verify => found.extend(verify_report::compare(round, tally)),
+        Report::Test => found.extend(test_report::compare(round, tally)),
     }
     found
 }

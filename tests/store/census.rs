@@ -1,5 +1,7 @@
 //! Everybody at once: who is active, and what was granted to each, the same as `access` reads for each alone.
 
+use std::sync::Arc;
+
 use policy::identity::Subject;
 use policy::ids::AdminId;
 use policy::rbac::LegacyRole;
@@ -11,8 +13,8 @@ fn person(kind: CallerKind, id: &str, legacy: &[LegacyRole], groups: &[&str]) ->
     Person {
         kind,
         id: id.into(),
-        legacy: legacy.iter().cloned().collect(),
-        groups: groups.iter().map(|group| (*group).into()).collect(),
+        legacy: Arc::new(legacy.iter().cloned().collect()),
+        groups: Arc::new(groups.iter().map(|group| (*group).into()).collect()),
         break_glass: false,
     }
 }
@@ -58,7 +60,10 @@ async fn active_principals_are_listed_with_their_grants(database: &Database) {
         let subject = Subject::Admin { id: AdminId::new(person.id.clone()), session: None };
         let access = database.store.access(&subject, noon()).await.unwrap();
         let roles = person.roles(&catalog);
-        assert_eq!((access.legacy, access.groups, access.roles), (person.legacy, person.groups, roles));
+        assert_eq!(
+            (access.legacy, access.groups, access.roles),
+            ((*person.legacy).clone(), (*person.groups).clone(), roles)
+        );
     }
 }
 

@@ -290,8 +290,8 @@ pub fn let_in(target: Target<'_>, person: &Person, catalog: &Catalog, control: &
     let roles = person.roles(catalog);
     let access = Access {
         standing: Standing::Active,
-        legacy: person.legacy.clone(),
-        groups: person.groups.clone(),
+        legacy: (*person.legacy).clone(),
+        groups: (*person.groups).clone(),
         permissions: catalog.permissions_of(&roles),
         roles,
         ..Access::nothing(control.epoch)

@@ -391,7 +391,7 @@ fn given(change: &RbacChange, after: &Catalog) -> BTreeSet<Right> {
 /// authority. But an empty group is filled by an honest repair, and a cohort may be under the stricter gate.
 fn emptied(change: &RbacChange, weighed: &Weighed<'_>, powers: &Powers) -> Option<Arc<str>> {
     let has_members = |grants: &Grants<'_>, group: &str| {
-        grants.joined.iter().any(|(_, name)| name == group)
+        grants.joined.iter().any(|(_, name)| **name == *group)
             || grants.timed.iter().any(|grant| grant.group == group && grant.span().is_live(grants.now))
     };
     match change {
@@ -418,7 +418,7 @@ fn who_could(
     let mut could = Vec::new();
     let has_others = |group: &str| {
         let is_other = |admin: &str| author.0 != CallerKind::Admin || admin != author.1;
-        weighed.before.joined.iter().any(|(admin, name)| name == group && is_other(admin))
+        weighed.before.joined.iter().any(|(admin, name)| **name == *group && is_other(admin))
     };
     if let Some(target) = target {
         for grantor in powers.grantors_of(target).filter(|grantor| has_others(&grantor.by)) {

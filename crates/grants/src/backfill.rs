@@ -56,12 +56,13 @@ impl Backfill {
     pub fn of(state: &State, map: &LegacyAs) -> Backfill {
         let mut add: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         let mut without_group = BTreeSet::new();
+        let joined = state.joined();
         for person in state.admins() {
             let mut is_mapped = false;
-            for role in &person.legacy {
+            for role in person.legacy.iter() {
                 for group in map.get(role).into_iter().flatten() {
                     is_mapped = true;
-                    if !state.is_member(&person.id, group) {
+                    if !joined.contains(&person.id, group) {
                         let key = (person.id.to_string(), group.to_string());
                         add.entry(key).or_default().insert(role.as_str().to_owned());
                     }
@@ -112,7 +113,8 @@ impl Backfill {
     }
 
     fn is_there(&self, state: &State) -> bool {
-        self.add.iter().all(|one| state.is_member(&one.admin, &one.group))
+        let joined = state.joined();
+        self.add.iter().all(|one| joined.contains(&one.admin, &one.group))
     }
 
     /// Adds all memberships with their audit rows, or none.
@@ -160,7 +162,7 @@ fn fingerprint(state: &State) -> String {
         let _ = writeln!(text, "admin {:?} {legacy:?}", person.id);
     }
     let members: BTreeSet<(&str, &str)> =
-        state.memberships.iter().map(|one| (one.group.as_str(), one.admin.as_str())).collect();
+        state.memberships.iter().map(|one| (&*one.group, &*one.admin)).collect();
     let catalog = &state.registry.catalog;
     let _ = writeln!(text, "members {members:?}");
     let _ = writeln!(text, "groups {:?} {:?}", catalog.groups, catalog.group_roles);

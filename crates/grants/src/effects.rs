@@ -8,9 +8,9 @@ use policy::rbac::census::CallerKind;
 use serde::Serialize;
 use workbench::impact::{AccessChange, Impact, ProfileKind};
 
+use crate::impact_of;
 use crate::plan::Plan;
 use crate::state::State;
-use crate::{impact_of, on_v2};
 
 /// The callers that gain or lose the same routes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,7 +35,16 @@ pub(super) type Routes = BTreeMap<(AccessChange, Affected), BTreeSet<String>>;
 
 /// The effects of a plan under `mapping`, whose routes `now` are known, callers with equal ones together.
 pub(super) fn effects(mapping: &Mapping, state: &State, plan: &Plan, now: &Routes) -> Vec<Effect> {
-    let later = on_v2(mapping).map(|mapping| impact_of(&mapping, state, plan, routes)).unwrap_or_default();
+    let later = mapping.on_v2().map(|mapping| impact_of(mapping, state, plan, routes)).unwrap_or_default();
+    together(now, &later)
+}
+
+/// The effects of a change of the mapping: each is at once.
+pub fn effects_of_mapping(impact: &Impact<'_>) -> Vec<Effect> {
+    together(&routes(impact), &Routes::new())
+}
+
+fn together(now: &Routes, later: &Routes) -> Vec<Effect> {
     let none = BTreeSet::new();
     let mut alike: BTreeMap<(AccessChange, BTreeSet<String>, BTreeSet<String>), Vec<Affected>> =
         BTreeMap::new();

@@ -15,6 +15,7 @@ pub mod backfill;
 pub mod break_glass;
 pub mod effects;
 pub mod held;
+pub mod joined;
 pub mod passkeys;
 pub mod plan;
 pub mod record;
@@ -29,7 +30,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use ledger::event::Way;
 use ledger::{AuditEvent, Notary, Note};
-use policy::mapping::{ClusterMode, Mapping, Rollout};
+use policy::mapping::Mapping;
 use serde_json::Value;
 use store::idempotency::OnceAnswer;
 use store::rbac_changes::{RbacChange, RbacWork};
@@ -224,20 +225,8 @@ pub fn impact_in_json(mapping: &Mapping, state: &State, plan: &Plan) -> Value {
 
 /// Passes on how moving every cluster to V2 affects people, with these grants.
 pub fn impact_of_v2<T>(mapping: &Mapping, registry: &Registry, with: impl FnOnce(&Impact<'_>) -> T) -> T {
-    let all = on_v2(mapping);
-    let all = all.as_ref().unwrap_or(mapping);
+    let all = mapping.on_v2().unwrap_or(mapping);
     let none = Default::default();
     let population = Population::new(&registry.catalog, &registry.people, &none, &[mapping, all]);
     with(&impact(mapping, all, &registry.catalog, &population, Switches { rbac_v2: true }))
-}
-
-/// The mapping with every cluster on V2; `None` if all are already.
-pub fn on_v2(mapping: &Mapping) -> Option<Mapping> {
-    let rollout = Rollout::everybody(ClusterMode::V2);
-    let others = mapping.clusters().iter().filter(|(_, has)| **has != rollout);
-    let names: Vec<String> = others.map(|(name, _)| name.to_string()).collect();
-    let first = names.first()?;
-    // A mapping cannot be copied, so its text is parsed again.
-    let copy = Mapping::parse("", mapping.source()).ok()?.with_rollout(first, rollout.clone())?;
-    names[1..].iter().try_fold(copy, |mapping, name| mapping.with_rollout(name, rollout.clone()))
 }

@@ -1,14 +1,14 @@
 //! Requested changes, checked against the present state: the remaining changes, their audit rows, and the state after
 //! them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use policy::decision::ticket::ticket_id;
 use policy::diagnostic::closest;
 use policy::rbac::catalog::Catalog;
-use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person, beside, granting_groups, place_of};
 use policy::rbac::grant::Liveness;
 use policy::text::is_line;
 use store::access_grants::AccessGrant;
@@ -20,6 +20,7 @@ use store::rbac_changes::{
 use super::PeopleError;
 use super::authority::holdings::Grants;
 use super::authority::{Powers, Weighed};
+use super::joined::Joined;
 use super::state::{AdminTable, State};
 use crate::registry::Registry;
 
@@ -51,17 +52,13 @@ pub struct Plan {
 
 /// What is granted to people at one moment; the lists by admin, as [`Grants`] has them.
 pub(super) struct Granted {
-    joined: BTreeSet<(String, String)>,
+    joined: Joined,
     timed: Vec<StoredTimedGrant>,
     tickets: Vec<TicketGrant>,
 }
 
 impl Granted {
-    fn new(
-        joined: BTreeSet<(String, String)>,
-        mut timed: Vec<StoredTimedGrant>,
-        mut tickets: Vec<TicketGrant>,
-    ) -> Granted {
+    fn new(joined: Joined, mut timed: Vec<StoredTimedGrant>, mut tickets: Vec<TicketGrant>) -> Granted {
         timed.sort_by(|one, other| one.admin.cmp(&other.admin));
         tickets.sort_by(|one, other| one.admin.cmp(&other.admin));
         Granted { joined, timed, tickets }
@@ -103,28 +100,26 @@ impl Plan {
 ///
 /// A name does not exist or exists already, or a role would inherit itself.
 pub fn plan(state: &State, wanted: &[RbacChange], terms: Terms) -> Result<Plan, PeopleError> {
-    let joined: BTreeSet<(String, String)> =
-        state.memberships.iter().map(|one| (one.admin.clone(), one.group.clone())).collect();
-    let before = Granted::new(joined.clone(), state.timed.clone(), state.tickets.clone());
+    let joined = state.joined();
+    let before = Granted::new(joined.clone(), state.timed.to_vec(), state.tickets.clone());
     let mut draft = Draft {
         state,
         terms,
-        catalog: state.registry.catalog.clone(),
-        people: state.registry.people.clone(),
+        catalog: (*state.registry.catalog).clone(),
+        people: (*state.registry.people).clone(),
         joined,
-        timed: state.timed.clone(),
+        timed: state.timed.to_vec(),
         tickets: state.tickets.clone(),
-        grantors: state.grantors.clone(),
-        sessions: state.sessions.clone(),
+        grantors: state.grantors.to_vec(),
+        sessions: state.sessions.to_vec(),
         changes: Vec::new(),
         already: Vec::new(),
     };
     for change in wanted {
         draft.take(change)?;
     }
-    let Draft { catalog, mut people, changes, already, joined, timed, tickets, grantors, .. } = draft;
-    people.sort_by(|one, other| (one.kind, &one.id).cmp(&(other.kind, &other.id)));
-    let after = Registry { catalog, people };
+    let Draft { catalog, people, changes, already, joined, timed, tickets, grantors, .. } = draft;
+    let after = Registry { catalog: catalog.into(), people: people.into() };
     let rows = rows(state, &after, &changes);
     let granted = [before, Granted::new(joined, timed, tickets)];
     Ok(Plan { changes, rows, already, after, grantors, granted })
@@ -134,9 +129,9 @@ struct Draft<'s> {
     state: &'s State,
     terms: Terms,
     catalog: Catalog,
+    /// In the order of kind and id.
     people: Vec<Person>,
-    /// Pairs of admin and group.
-    joined: BTreeSet<(String, String)>,
+    joined: Joined,
     timed: Vec<StoredTimedGrant>,
     tickets: Vec<TicketGrant>,
     grantors: Vec<Grantor>,
@@ -170,7 +165,7 @@ impl Draft<'_> {
             RbacChange::Join { admin, group } => {
                 known("group", group, &self.catalog.groups)?;
                 self.known_admin(admin)?;
-                if !self.joined.insert((admin.clone(), group.clone())) {
+                if !self.joined.insert(admin, group) {
                     self.already.push(format!("`{admin}` is in `{group}` already"));
                     return Ok(());
                 }
@@ -178,7 +173,7 @@ impl Draft<'_> {
             }
             RbacChange::Leave { admin, group } => {
                 known("group", group, &self.catalog.groups)?;
-                if !self.joined.remove(&(admin.clone(), group.clone())) {
+                if !self.joined.remove(admin, group) {
                     // A misspelt id must not be mistaken for an admin whose access was taken away.
                     self.known_admin(admin)?;
                     self.already.push(format!("`{admin}` is not in `{group}`"));
@@ -356,13 +351,13 @@ impl Draft<'_> {
         if !is_name {
             return Err(PeopleError::BadName(admin.escape_debug().to_string()));
         }
-        let groups = self.joined.iter().filter(|(member, _)| member == admin);
-        self.people.push(Person {
+        // Memberships that were granted before the admin was known.
+        let groups: BTreeSet<Arc<str>> = self.joined.groups_of(admin).cloned().collect();
+        self.add_person(Person {
             kind: CallerKind::Admin,
             id: admin.into(),
-            legacy: BTreeSet::new(),
-            // Memberships that were granted before the admin was known.
-            groups: groups.map(|(_, group)| group.as_str().into()).collect(),
+            legacy: Arc::default(),
+            groups: groups.into(),
             break_glass: false,
         });
         Ok(())
@@ -408,7 +403,7 @@ impl Draft<'_> {
                 return Err(PeopleError::OfConsole("the admin is disabled there, and is enabled there"));
             }
         };
-        self.people.push(person.clone());
+        self.add_person(person.clone());
         self.changes.push(change);
         Ok(())
     }
@@ -430,14 +425,20 @@ impl Draft<'_> {
             Some(RbacChange::EndBreakGlass { id: session.id.clone()?, admin: admin.to_owned() })
         });
         let mut ends: Vec<RbacChange> = timed.chain(sessions).collect();
-        if ends.is_empty() || self.joined.contains(&(admin.to_owned(), group.to_owned())) {
+        if ends.is_empty() || self.joined.contains(admin, group) {
             ends.insert(0, RbacChange::Leave { admin: admin.to_owned(), group: group.to_owned() });
         }
         ends.iter().try_for_each(|end| self.take(end))
     }
 
+    fn add_person(&mut self, person: Person) {
+        if let Err(place) = place_of(&self.people, person.kind, &person.id) {
+            self.people.insert(place, person);
+        }
+    }
+
     fn place(&self, admin: &str) -> Option<usize> {
-        self.people.iter().position(|person| person.kind == CallerKind::Admin && *person.id == *admin)
+        place_of(&self.people, CallerKind::Admin, admin).ok()
     }
 
     fn person(&self, admin: &str) -> Option<&Person> {
@@ -447,11 +448,11 @@ impl Draft<'_> {
     /// Keeps an admin in a group as long as any one grant of it is live.
     fn regroup(&mut self, admin: &str, group: &str) {
         let Some(place) = self.place(admin) else { return };
-        let is_member = self.joined.contains(&(admin.to_owned(), group.to_owned()))
+        let is_member = self.joined.contains(admin, group)
             || self.timed.iter().any(|grant| {
                 grant.admin == admin && grant.group == group && grant.span().is_live(self.state.now)
             });
-        let groups = &mut self.people[place].groups;
+        let groups = Arc::make_mut(&mut self.people[place].groups);
         if is_member {
             groups.insert(group.into());
         } else {
@@ -554,8 +555,9 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
             }
             RbacChange::Permit { role, .. } | RbacChange::Forbid { role, .. } => {
                 let is_grant = matches!(change, RbacChange::Permit { .. });
+                let groups = holding(&state.registry.catalog, role);
                 for person in state.admins() {
-                    if person.roles(&state.registry.catalog).contains(role.as_str()) {
+                    if person.granting_groups().any(|group| groups.contains(group)) {
                         rows.add(is_grant, &person.id, None, Some(role));
                     }
                 }
@@ -563,35 +565,73 @@ fn rows(state: &State, after: &Registry, changes: &[RbacChange]) -> Vec<GrantRow
             _ => {}
         }
     }
-    // The changes for admins that stay in their groups.
-    for person in state.admins() {
-        let Some(later) = after.people.iter().find(|one| one.kind == person.kind && one.id == person.id)
-        else {
-            continue;
-        };
-        let groups = person.groups.intersection(&later.groups).cloned().collect();
-        let stays = Person { groups, break_glass: person.break_glass && later.break_glass, ..person.clone() };
-        let (was, is) = (stays.roles(&state.registry.catalog), stays.roles(&after.catalog));
-        for (is_grant, role) in
-            is.difference(&was).map(|role| (true, role)).chain(was.difference(&is).map(|role| (false, role)))
-        {
-            let group = changes.iter().find_map(|change| match change {
-                RbacChange::GrantRole { group, role: one } | RbacChange::RevokeRole { group, role: one }
-                    if **one == **role && stays.groups.contains(group.as_str()) =>
-                {
-                    Some(group)
-                }
-                _ => None,
-            });
-            rows.add(is_grant, &person.id, group.map(String::as_str), Some(role));
-        }
-    }
+    rows.of_roles(state, after, changes);
     rows.0
+}
+
+/// The groups that bring a role.
+fn holding<'c>(catalog: &'c Catalog, role: &str) -> BTreeSet<&'c str> {
+    let brings = |group: &&Arc<str>| catalog.roles_of_group(group).contains(role);
+    catalog.groups.iter().filter(brings).map(AsRef::as_ref).collect()
+}
+
+/// A role that is gained or lost, and the group that is given it or that it is taken from.
+type RoleChange<'c> = (bool, Arc<str>, Option<&'c str>);
+
+/// The roles that members of these groups gain or lose, with the group whose change it is.
+fn roles_changed<'c>(
+    (groups, break_glass): (&BTreeSet<Arc<str>>, bool),
+    before: &Catalog,
+    after: &Catalog,
+    changes: &'c [RbacChange],
+) -> Vec<RoleChange<'c>> {
+    let roles = |catalog: &Catalog| -> BTreeSet<Arc<str>> {
+        granting_groups(groups, break_glass).flat_map(|group| catalog.roles_of_group(group)).collect()
+    };
+    let (was, is) = (roles(before), roles(after));
+    let gained = is.difference(&was).map(|role| (true, role));
+    let changed = gained.chain(was.difference(&is).map(|role| (false, role)));
+    let through = |role: &Arc<str>| {
+        changes.iter().find_map(|change| match change {
+            RbacChange::GrantRole { group, role: one } | RbacChange::RevokeRole { group, role: one }
+                if **one == **role && groups.contains(group.as_str()) =>
+            {
+                Some(group.as_str())
+            }
+            _ => None,
+        })
+    };
+    changed.map(|(is_grant, role)| (is_grant, role.clone(), through(role))).collect()
 }
 
 struct Rows(Vec<GrantRow>);
 
 impl Rows {
+    /// The roles that admins gain and lose who stay in their groups: they change with the catalog alone, and for all admins in
+    /// the same groups alike.
+    fn of_roles(&mut self, state: &State, after: &Registry, changes: &[RbacChange]) {
+        if state.registry.catalog == after.catalog {
+            return;
+        }
+        let mut known: HashMap<_, Vec<RoleChange<'_>>> = HashMap::new();
+        for [person, later] in beside(&state.registry.people, &after.people) {
+            let (Some(person), Some(later)) = (person, later) else { continue };
+            if person.kind != CallerKind::Admin {
+                continue;
+            }
+            let break_glass = person.break_glass && later.break_glass;
+            // Who holds the same shares it.
+            let held = (Arc::as_ptr(&person.groups), Arc::as_ptr(&later.groups), break_glass);
+            let changed = known.entry(held).or_insert_with(|| {
+                let groups = person.groups.intersection(&later.groups).cloned().collect();
+                roles_changed((&groups, break_glass), &state.registry.catalog, &after.catalog, changes)
+            });
+            for (is_grant, role, group) in changed {
+                self.add(*is_grant, &person.id, *group, Some(role));
+            }
+        }
+    }
+
     fn add(&mut self, is_grant: bool, admin: &str, group: Option<&str>, role: Option<&str>) {
         self.0.push(GrantRow {
             id: uuid::Uuid::now_v7(),

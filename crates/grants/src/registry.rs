@@ -8,14 +8,16 @@ use chrono::{DateTime, Utc};
 use policy::mapping::Mapping;
 use policy::rbac::LegacyRole;
 use policy::rbac::catalog::Catalog;
-use policy::rbac::census::Person;
+use policy::rbac::census::{CallerKind, Person, place_of};
 use store::{SharedStore, StoreError};
 use workbench::impact::profile::LegacyAs;
 
 /// Roles, groups, and every principal that was granted any.
+#[derive(Clone)]
 pub struct Registry {
-    pub catalog: Catalog,
-    pub people: Vec<Person>,
+    pub catalog: Arc<Catalog>,
+    /// In the order of kind and id.
+    pub people: Arc<Vec<Person>>,
 }
 
 /// The registry could not be read.
@@ -37,13 +39,18 @@ impl Registry {
         const TRIES: u32 = 5;
         for _ in 0..TRIES {
             let before = store.control().await?.epoch;
-            let registry = Registry { catalog: store.catalog().await?, people: store.census(now).await? };
+            let (catalog, people) = (store.catalog().await?.into(), store.census(now).await?.into());
             // People log in all the time; that does not change who holds what.
             if store.control_since(Some(before)).await?.only_sessions_changed_since(before) {
-                return Ok(registry);
+                return Ok(Registry { catalog, people });
             }
         }
         Err(RegistryError::Changing)
+    }
+
+    /// An enabled admin or a live machine.
+    pub fn person(&self, kind: CallerKind, id: &str) -> Option<&Person> {
+        place_of(&self.people, kind, id).ok().map(|place| &self.people[place])
     }
 }
 
@@ -77,7 +84,7 @@ impl Registry {
     /// The legacy roles that these mappings name or that a principal holds.
     pub fn legacy_roles<'r>(&'r self, mappings: &[&'r Mapping]) -> BTreeSet<&'r LegacyRole> {
         let named = mappings.iter().flat_map(|mapping| mapping.legacy_roles());
-        named.chain(self.people.iter().flat_map(|person| &person.legacy)).collect()
+        named.chain(self.people.iter().flat_map(|person| person.legacy.iter())).collect()
     }
 }
 

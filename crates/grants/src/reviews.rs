@@ -22,6 +22,7 @@ use policy::rbac::grant::Origin;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use store::access_grants::{AccessGrant, GrantsOf};
+use store::people::StoredAdmin;
 use store::rbac_changes::{RbacChange, TicketEnd};
 use store::reviews::{Decision, Overdue, Review, ReviewItem};
 use store::{SharedStore, StoreError};
@@ -169,6 +170,31 @@ pub async fn decide(
     keeps: bool,
     (by, comment, now): (&str, Option<&str>, DateTime<Utc>),
 ) -> Result<ReviewItem, ReviewError> {
+    let item = decidable(store, id, by).await?;
+    if !keeps {
+        // First: if the process dies between the two steps, the item is decided again, and no grant is left that should
+        // have ended.
+        end(store, notary, item.item(), by, now).await?;
+    }
+    decided(store, notary, item, keeps, (by, comment, now)).await
+}
+
+/// An undecided item of an open review, about access of a person other than the reviewer.
+#[derive(Debug)]
+pub struct Decidable(ReviewItem);
+
+impl Decidable {
+    pub fn item(&self) -> &ReviewItem {
+        &self.0
+    }
+}
+
+/// The item, if `by` may decide about it.
+///
+/// # Errors
+///
+/// There is no such item, it is already decided, its review is closed, or the reviewer is its holder.
+pub async fn decidable(store: &SharedStore, id: &str, by: &str) -> Result<Decidable, ReviewError> {
     let item = store.review_item(id).await?.ok_or_else(|| ReviewError::Unknown("item", id.to_owned()))?;
     if item.decision.is_some() {
         return Err(ReviewError::Decided);
@@ -178,28 +204,42 @@ pub async fn decide(
         return Err(ReviewError::Closed);
     }
     if let Some(admin) = &item.admin
-        && is_same_person(store, admin, by).await?
+        && is_same_person(&store.admins().await?, admin, by)
     {
         return Err(ReviewError::OwnAccess(by.to_owned()));
     }
+    Ok(Decidable(item))
+}
+
+/// Records the decision about an item. A grant that is not kept has been ended by then.
+///
+/// # Errors
+///
+/// Another reviewer decided first, or the database did not answer.
+pub async fn decided(
+    store: &SharedStore,
+    notary: &Notary,
+    Decidable(item): Decidable,
+    keeps: bool,
+    by: (&str, Option<&str>, DateTime<Utc>),
+) -> Result<ReviewItem, ReviewError> {
     let decision = if keeps { Decision::Kept } else { Decision::Revoked };
-    settle(store, notary, &item, decision, (by, comment, now)).await?;
+    settle(store, notary, &item, decision, by).await?;
     Ok(item)
 }
 
 /// Whether `name`, a login or an admin's id, is the admin: by id, or by mail address, with or without its domain.
-async fn is_same_person(store: &SharedStore, admin: &str, name: &str) -> Result<bool, StoreError> {
+pub fn is_same_person(admins: &[StoredAdmin], admin: &str, name: &str) -> bool {
     let same = |one: &str| one.eq_ignore_ascii_case(name);
     if same(admin) || admin.split_once('@').is_some_and(|(local, _)| same(local)) {
-        return Ok(true);
+        return true;
     }
-    let admins = store.admins().await?;
     let email = admins.iter().find(|one| one.id == admin).map(|one| one.email.as_str()).unwrap_or_default();
     let local = email.split_once('@').map_or(email, |(local, _)| local);
-    Ok(!name.is_empty() && (same(email) || same(local)))
+    !name.is_empty() && (same(email) || same(local))
 }
 
-/// Ends the grant if the decision requires it, and records the decision.
+/// Records a decision.
 async fn settle(
     store: &SharedStore,
     notary: &Notary,
@@ -207,11 +247,6 @@ async fn settle(
     decision: Decision,
     (by, comment, now): (&str, Option<&str>, DateTime<Utc>),
 ) -> Result<(), ReviewError> {
-    if matches!(decision, Decision::Revoked | Decision::Suspended) {
-        // First: if the process dies between the two steps, the item is decided again, and no grant is left that should
-        // have ended.
-        end(store, notary, item, by, now).await?;
-    }
     let detail = json!({ "item": item.id, "granted": item.granted, "origin": item.origin });
     let event = event(&item.review, decision.word(), (item.admin.as_deref(), comment), detail, by);
     let note = notary.note(event.into_record(now));
@@ -230,23 +265,8 @@ async fn end(
     by: &str,
     now: DateTime<Utc>,
 ) -> Result<(), ReviewError> {
-    let Some(admin) = item.admin.clone() else { return Ok(()) };
-    let change = match (Origin::parse(&item.origin), item.grant_id.clone()) {
-        (Some(Origin::Direct), _) => RbacChange::Leave { admin, group: item.granted.clone() },
-        (Some(Origin::Timed | Origin::Request), Some(id)) => {
-            RbacChange::EndGrant { id, admin, group: item.granted.clone() }
-        }
-        (Some(Origin::Ticket), Some(id)) => {
-            let grants = store.ticket_grants(None).await?;
-            let Some(grant) = grants.iter().find(|grant| grant.id == id) else { return Ok(()) };
-            RbacChange::EndTicketGrant { grant: grant.into(), reason: TicketEnd::Manual }
-        }
-        _ => {
-            let broken = format!("an item of a review of the origin `{}`", item.origin);
-            return Err(StoreError::Broken(broken).into());
-        }
-    };
-    let reason = format!("access review {}", item.review);
+    let Some(change) = ending(store, item).await? else { return Ok(()) };
+    let reason = reason(item);
     let way = if by == BY_GATE { Way::Gate } else { Way::Command };
     let by = By { name: by, reason: Some(&reason), way, now };
     // Grants of deleted admins can still be ended.
@@ -254,6 +274,36 @@ async fn end(
     let further = |plan: &Plan| customers_events(notary, plan, by, ActorKind::System, None);
     crate::change_with(store, notary, &[change], terms, by, further).await?;
     Ok(())
+}
+
+/// Why the grant of an item ends, for its own records.
+pub fn reason(item: &ReviewItem) -> String {
+    format!("access review {}", item.review)
+}
+
+/// The change that ends the grant of an item; `None` if no grant is left to end.
+///
+/// # Errors
+///
+/// The database did not answer, or the item is of an unknown origin.
+pub async fn ending(store: &SharedStore, item: &ReviewItem) -> Result<Option<RbacChange>, ReviewError> {
+    let Some(admin) = item.admin.clone() else { return Ok(None) };
+    let change = match (Origin::parse(&item.origin), item.grant_id.clone()) {
+        (Some(Origin::Direct), _) => RbacChange::Leave { admin, group: item.granted.clone() },
+        (Some(Origin::Timed | Origin::Request), Some(id)) => {
+            RbacChange::EndGrant { id, admin, group: item.granted.clone() }
+        }
+        (Some(Origin::Ticket), Some(id)) => {
+            let grants = store.ticket_grants(None).await?;
+            let Some(grant) = grants.iter().find(|grant| grant.id == id) else { return Ok(None) };
+            RbacChange::EndTicketGrant { grant: grant.into(), reason: TicketEnd::Manual }
+        }
+        _ => {
+            let broken = format!("an item of a review of the origin `{}`", item.origin);
+            return Err(StoreError::Broken(broken).into());
+        }
+    };
+    Ok(Some(change))
 }
 
 /// Closes a review in which every item is decided; its sealed row has the digest of all decisions.
@@ -316,6 +366,9 @@ pub async fn settle_overdue(
                 "suspend" => (Decision::Suspended, &mut outcome.suspended),
                 _ => (Decision::KeptOverdue, &mut outcome.kept),
             };
+            if decision == Decision::Suspended {
+                end(store, notary, &item, BY_GATE, now).await?;
+            }
             match settle(store, notary, &item, decision, (BY_GATE, Some("nobody decided in time"), now)).await
             {
                 Ok(()) => *count += 1,

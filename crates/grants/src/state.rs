@@ -1,13 +1,13 @@
 //! The access state as of one epoch, from which a change is computed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use policy::identity::Subject;
 use policy::ids::{AdminId, Epoch};
 use policy::rbac::break_glass::BreakGlassRules;
-use policy::rbac::census::{BREAK_GLASS, CallerKind, Person};
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person, place_of};
 use policy::rbac::grant::Origin;
 use policy::rbac::{LegacyRole, Standing};
 use store::access_grants::{AccessGrant, GrantsOf};
@@ -18,7 +18,8 @@ use store::tokens::StoredToken;
 use store::{SharedStore, StoreError};
 
 use super::PeopleError;
-use super::authority::holdings::{Machine, Until};
+use super::authority::holdings::{Machine, Until, of_admin};
+use super::joined::Joined;
 use crate::registry::Registry;
 
 /// The owner of the table of admins.
@@ -35,17 +36,17 @@ pub struct State {
     pub registry: Registry,
     pub epoch: Epoch,
     /// Every membership, including those of disabled or deleted admins.
-    pub memberships: Vec<StoredMembership>,
+    pub memberships: Arc<[StoredMembership]>,
     /// Every membership with an end that was not revoked.
-    pub timed: Vec<StoredTimedGrant>,
+    pub timed: Arc<[StoredTimedGrant]>,
     /// The grants for tickets that were not revoked. Like the next two fields, read only for a change.
     pub(super) tickets: Vec<TicketGrant>,
     /// The break-glass sessions that were not ended.
-    pub(super) sessions: Vec<AccessGrant>,
+    pub(super) sessions: Arc<[AccessGrant]>,
     /// The live machine tokens.
     pub(super) machines: Vec<Machine>,
     /// The grantors: who may give what to others without holding it.
-    pub grantors: Vec<Grantor>,
+    pub grantors: Arc<[Grantor]>,
     /// Who may start a break-glass session.
     pub eligible: BreakGlassRules,
     /// The moment of this state.
@@ -70,28 +71,29 @@ impl State {
         for _ in 0..super::TRIES {
             let epoch = store.control().await?.epoch;
             let registry = Registry::read(store, now).await?;
-            let memberships = store.memberships().await?;
-            let timed = store.timed_grants().await?;
+            let mut memberships = store.memberships().await?;
+            memberships.sort_by(|one, other| (&one.admin, &one.group).cmp(&(&other.admin, &other.group)));
+            let mut timed = store.timed_grants().await?;
+            // Of one admin they stay in the order of groups and ids.
+            timed.sort_by(|one, other| one.admin.cmp(&other.admin));
             // Merely showing the state needs no more than the displayed parts.
             let (tickets, sessions, machines) = match wanted.is_empty() {
                 true => Default::default(),
                 false => (tickets(store).await?, sessions(store).await?, machines(store, &registry).await?),
             };
-            let grantors = store.grantors().await?;
-            let (disabled, blocked) = (BTreeMap::new(), Vec::new());
             let mut state = State {
                 registry,
                 epoch,
-                memberships,
-                timed,
+                memberships: memberships.into(),
+                timed: timed.into(),
                 tickets,
-                sessions,
+                sessions: sessions.into(),
                 machines,
-                grantors,
+                grantors: store.grantors().await?.into(),
                 eligible: store.break_glass_rules().clone(),
                 now,
-                disabled,
-                blocked,
+                disabled: BTreeMap::new(),
+                blocked: Vec::new(),
             };
             for admin in wanted.iter().filter_map(RbacChange::admin) {
                 if !state.is_active(admin) {
@@ -123,17 +125,16 @@ impl State {
             Err(StoreError::Schema(_) | StoreError::Forbidden(_)) => Vec::new(),
             words => words?,
         };
-        let groups = self.memberships.iter().filter(|membership| membership.admin == admin);
-        let groups = groups.map(|membership| &membership.group);
-        let timed = self.timed.iter().filter(|grant| grant.admin == admin && grant.span().is_live(now));
+        let joined = self.joined();
+        let timed = self.timed_of(admin).iter().filter(|grant| grant.span().is_live(now));
+        let timed = timed.map(|grant| Arc::from(grant.group.as_str()));
+        let groups: BTreeSet<Arc<str>> = joined.groups_of(admin).cloned().chain(timed).collect();
+        let legacy: BTreeSet<LegacyRole> = words.iter().filter_map(|word| LegacyRole::parse(word)).collect();
         let person = Person {
             kind: CallerKind::Admin,
             id: admin.into(),
-            legacy: words.iter().filter_map(|word| LegacyRole::parse(word)).collect(),
-            groups: groups
-                .chain(timed.map(|grant| &grant.group))
-                .map(|group| group.as_str().into())
-                .collect(),
+            legacy: legacy.into(),
+            groups: groups.into(),
             break_glass: false,
         };
         self.disabled.insert(admin.into(), person);
@@ -142,31 +143,42 @@ impl State {
 
     /// Leaves out a membership with an end, to show the state after that end.
     pub(super) fn without_timed(&mut self, id: &str) {
-        let Some(place) = self.timed.iter().position(|grant| grant.id == id) else { return };
-        let ended = self.timed.remove(place);
+        let Some(ended) = self.timed.iter().find(|grant| grant.id == id).cloned() else { return };
+        self.timed = self.timed.iter().filter(|grant| grant.id != id).cloned().collect();
         let holds = self.is_member(&ended.admin, &ended.group)
-            || self.timed.iter().any(|grant| {
-                grant.admin == ended.admin && grant.group == ended.group && grant.span().is_live(self.now)
-            });
-        let person = |person: &&mut Person| person.kind == CallerKind::Admin && *person.id == *ended.admin;
-        if let Some(person) = self.registry.people.iter_mut().find(person)
+            || self
+                .timed_of(&ended.admin)
+                .iter()
+                .any(|grant| grant.group == ended.group && grant.span().is_live(self.now));
+        if let Ok(place) = place_of(&self.registry.people, CallerKind::Admin, &ended.admin)
             && !holds
         {
-            person.groups.remove(ended.group.as_str());
+            let person = &mut Arc::make_mut(&mut self.registry.people)[place];
+            Arc::make_mut(&mut person.groups).remove(ended.group.as_str());
         }
     }
 
     /// Whether there is an enabled admin with that id.
     pub(super) fn is_active(&self, admin: &str) -> bool {
-        self.admins().any(|person| *person.id == *admin)
+        self.registry.person(CallerKind::Admin, admin).is_some()
     }
 
     pub(super) fn admins(&self) -> impl Iterator<Item = &Person> {
         self.registry.people.iter().filter(|person| person.kind == CallerKind::Admin)
     }
 
-    pub(super) fn is_member(&self, admin: &str, group: &str) -> bool {
-        self.memberships.iter().any(|one| one.admin == admin && one.group == group)
+    /// The memberships without an end.
+    pub fn joined(&self) -> Joined {
+        Joined::new(self.memberships.clone())
+    }
+
+    /// The memberships of an admin with an end, over or not.
+    pub fn timed_of(&self, admin: &str) -> &[StoredTimedGrant] {
+        of_admin(&self.timed, admin, |grant| &grant.admin)
+    }
+
+    fn is_member(&self, admin: &str, group: &str) -> bool {
+        self.joined().contains(admin, group)
     }
 }
 
@@ -183,10 +195,8 @@ async fn tickets(store: &SharedStore) -> Result<Vec<TicketGrant>, StoreError> {
 
 /// The tokens in the registry, which are the live ones, with their ends.
 async fn machines(store: &SharedStore, registry: &Registry) -> Result<Vec<Machine>, StoreError> {
-    let live = registry.people.iter().filter(|person| person.kind == CallerKind::Machine);
-    let live: BTreeMap<&str, &Person> = live.map(|person| (&*person.id, person)).collect();
     let machine = |token: StoredToken| {
-        let groups = live.get(token.id.as_str())?.groups.clone();
+        let groups = registry.person(CallerKind::Machine, &token.id)?.groups.clone();
         let until = token.expires_at_utc.map_or(Until::Never, Until::At);
         let StoredToken { id, name, created_by, .. } = token;
         Some(Machine { id, name, created_by, groups, until })

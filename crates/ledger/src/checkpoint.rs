@@ -84,6 +84,11 @@ impl Checkpoint {
         (&self.chain, self.sequence)
     }
 
+    /// When it was made, as stated.
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
     /// The line, without its line break.
     pub fn to_line(&self) -> String {
         self.written(true)

@@ -37,6 +37,17 @@ pub enum AuditEvent {
         reason: String,
         reference: String,
     },
+    /// An operator turned a cluster over the API. It is recorded before the file is written; that the file took effect is
+    /// `mapping_activated`.
+    ClusterTurned {
+        cluster: String,
+        before: String,
+        after: &'static str,
+        previous: MappingSha256,
+        sha256: MappingSha256,
+        reason: String,
+        by: String,
+    },
     /// An operator chose an earlier mapping.
     MappingPinned { sha256: Option<MappingSha256>, by: String },
     /// `FLAG_RBAC_V2` was flipped.
@@ -348,6 +359,18 @@ impl AuditEvent {
                 })),
                 ..AuditRecord::blank("order_overridden", "gate", now)
             },
+            AuditEvent::ClusterTurned { cluster, before, after, previous, sha256, reason, by } => {
+                AuditRecord {
+                    mapping_sha256: Some(text(&sha256)),
+                    reason: Some(reason.into()),
+                    ..AuditRecord::by_operator(
+                        "cluster_turned",
+                        now,
+                        by,
+                        json!({ "cluster": cluster, "before": before, "after": after, "previous": text(&previous) }),
+                    )
+                }
+            }
             AuditEvent::MappingPinned { sha256, by } => AuditRecord {
                 mapping_sha256: sha256.as_ref().map(text),
                 ..AuditRecord::by_operator("mapping_pinned", now, by, json!({ "pinned": sha256.is_some() }))

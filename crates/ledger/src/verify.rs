@@ -67,6 +67,32 @@ pub struct StoredRow {
     pub erased_by: Option<String>,
 }
 
+/// The ids of those rows of one chain, in the order of their sequence, that are not as they were sealed after the row before. Nothing
+/// proves the place of the first, which is compared with its own hashes alone.
+pub fn changed_rows(
+    keys: &KeyRing,
+    chain: &str,
+    rows: impl IntoIterator<Item = StoredRow>,
+) -> Vec<uuid::Uuid> {
+    let mut changed = Vec::new();
+    let mut before: Option<(i64, Mac)> = None;
+    let mut text = String::new();
+    for StoredRow { record, link, erased_by } in rows {
+        let id = record.id;
+        let linked = link.map(|link| LinkedRow::read(&record, link, erased_by.as_deref(), &mut text));
+        let follows = |row: &LinkedRow| {
+            before.as_ref().is_none_or(|(place, mac)| {
+                row.stored == place + 1 && row.follows(keys, chain, row.stored, mac)
+            })
+        };
+        if !linked.as_ref().is_some_and(|row| row.is_whole && follows(row)) {
+            changed.push(id);
+        }
+        before = linked.and_then(|row| Some((row.stored, row.mac?)));
+    }
+    changed
+}
+
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {

@@ -26,6 +26,7 @@ mod row_count;
 mod schema;
 pub mod table;
 pub mod taken_back;
+mod turned;
 
 pub use crate::diagnostic::{Diagnostic, Diagnostics};
 pub use rollout::{ClusterMode, Cohort, Rollout, SoakTerms};
@@ -34,6 +35,7 @@ pub use table::{
     BodyField, BodyRule, CustomerPlace, Decided, Forbidden, Found, Freshness, Mapping, Row, RowKind,
     TicketRule, Totp, Unauthenticated, Unmapped, V2Gate,
 };
+pub use turned::{NotTurned, turned};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Every principal at once: for reports on how a mapping would affect each of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +11,7 @@ use policy::rbac::grant::Span;
 
 use crate::console::{Console, Relation, composed, is_false, read_end};
 use crate::engine::connection::Connection;
+use crate::engine::shared::Shared;
 use crate::engine::tolerant::{Lenient, readable_times};
 use crate::{Store, StoreError};
 
@@ -132,8 +133,10 @@ struct Fact {
 }
 
 /// The state of one id while the facts come in, in any order.
+#[derive(Default)]
 struct Sheet {
-    person: Person,
+    legacy: BTreeSet<LegacyRole>,
+    groups: BTreeSet<Arc<str>>,
     is_active: bool,
     is_disabled: bool,
     grants: BTreeMap<String, Granted>,
@@ -153,58 +156,63 @@ fn assemble(
     rules: &BreakGlassRules,
 ) -> Result<Vec<Person>, StoreError> {
     let mut sheets: BTreeMap<(CallerKind, Arc<str>), Sheet> = BTreeMap::new();
+    let mut names = Shared::default();
     for Fact { kind, id, name, until, ends } in facts {
         // A row without an id cannot be looked up.
         let Some(id) = id.map(Arc::from) else { continue };
         let caller = if kind.contains("machine") { CallerKind::Machine } else { CallerKind::Admin };
-        let sheet = sheets.entry((caller, Arc::clone(&id))).or_insert_with(|| Sheet::new(caller, id));
-        let person = &mut sheet.person;
+        let sheet = sheets.entry((caller, id)).or_default();
+        let name = name.map(|name| names.of(Arc::from(name)));
         let source = || ends.clone().unwrap_or_default();
         match kind.as_str() {
             "admin" | "machine" => sheet.is_active = true,
             "disabled_admin" => sheet.is_disabled = true,
             "limited_machine" => sheet.is_active |= until.is_some_and(|until| until > now),
-            "granted_group" => sheet.grants.entry(source()).or_default().group = name.map(Arc::from),
+            "granted_group" => sheet.grants.entry(source()).or_default().group = name,
             "grant_starts" => sheet.grants.entry(source()).or_default().span.starts = until,
             "grant_ends" => sheet.grants.entry(source()).or_default().span.ends = until,
             "glass_starts" => sheet.sessions.entry(source()).or_default().starts = until,
             "glass_ends" => sheet.sessions.entry(source()).or_default().ends = until,
             // A word that is no role grants nothing.
             "admin_legacy" | "machine_legacy" => {
-                person.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
+                sheet.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
             }
             "limited_admin_legacy" => {
                 if read_end(ends.as_deref()).is_some_and(|end| end > now) {
-                    person.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
+                    sheet.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
                 }
             }
-            "admin_group" | "machine_group" => person.groups.extend(name.map(Arc::from)),
+            "admin_group" | "machine_group" => sheet.groups.extend(name),
             other => return Err(StoreError::Broken(format!("a fact of the kind `{other}`"))),
         }
     }
-    let people = sheets.into_values().filter(|sheet| sheet.is_active && !sheet.is_disabled);
-    Ok(people.map(|sheet| sheet.close(now, rules)).collect())
+    let mut shared = SharedSets::default();
+    let people = sheets.into_iter().filter(|(_, sheet)| sheet.is_active && !sheet.is_disabled);
+    Ok(people.map(|(caller, sheet)| sheet.close(caller, now, rules, &mut shared)).collect())
+}
+
+/// Thousands of people hold the same.
+#[derive(Default)]
+struct SharedSets {
+    legacy: Shared<BTreeSet<LegacyRole>>,
+    groups: Shared<BTreeSet<Arc<str>>>,
 }
 
 impl Sheet {
-    fn new(kind: CallerKind, id: Arc<str>) -> Sheet {
-        let person = Person { kind, id, legacy: [].into(), groups: [].into(), break_glass: false };
-        Sheet {
-            person,
-            is_active: false,
-            is_disabled: false,
-            grants: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-        }
-    }
-
     /// Adds the grants and sessions that are live at `now`. The groups decide who may have a break-glass session.
-    fn close(self, now: DateTime<Utc>, rules: &BreakGlassRules) -> Person {
-        let Sheet { mut person, grants, sessions, .. } = self;
+    fn close(
+        self,
+        (kind, id): (CallerKind, Arc<str>),
+        now: DateTime<Utc>,
+        rules: &BreakGlassRules,
+        shared: &mut SharedSets,
+    ) -> Person {
+        let Sheet { legacy, mut groups, grants, sessions, .. } = self;
         let live = grants.into_values().filter(|grant| grant.span.is_live(now));
-        person.groups.extend(live.filter_map(|grant| grant.group));
-        person.break_glass =
-            rules.allow(&person.groups) && sessions.into_values().any(|session| capped(session).is_live(now));
-        person
+        groups.extend(live.filter_map(|grant| grant.group));
+        let break_glass =
+            rules.allow(&groups) && sessions.into_values().any(|session| capped(session).is_live(now));
+        let (legacy, groups) = (shared.legacy.of(legacy.into()), shared.groups.of(groups.into()));
+        Person { kind, id, legacy, groups, break_glass }
     }
 }

@@ -6,6 +6,7 @@ pub mod error;
 pub(crate) mod postgres;
 pub(crate) mod reused;
 pub(crate) mod rows;
+pub(crate) mod shared;
 pub(crate) mod sql;
 pub(crate) mod sqlite;
 pub(crate) mod tolerant;

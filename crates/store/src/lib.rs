@@ -10,6 +10,7 @@ pub mod access_grants;
 pub mod access_requests;
 pub mod alerts;
 pub mod audit;
+pub mod audit_pages;
 pub mod break_glass;
 pub mod break_glass_scope;
 pub mod catalog;
@@ -40,7 +41,9 @@ pub mod schema;
 pub mod signoffs;
 pub mod soak;
 pub mod tickets;
+pub mod timeline;
 pub mod tokens;
+pub mod windows;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -277,8 +277,8 @@ fn access(person: &Person, catalog: &Catalog) -> Access {
     let permissions = catalog.permissions_of(&roles);
     Access {
         standing: Standing::Active,
-        legacy: person.legacy.clone(),
-        groups: person.groups.clone(),
+        legacy: (*person.legacy).clone(),
+        groups: (*person.groups).clone(),
         roles,
         permissions,
         ..Access::nothing(Epoch(0))

@@ -210,7 +210,7 @@ async fn candidates(
             let registry = Registry::read(&state.store, state.gate.clock.now()).await;
             let people = registry.map_err(|error| away(&error))?.people;
             let is_admin = kind == "admin";
-            let of_kind = people.into_iter().filter(|one| (one.kind == CallerKind::Admin) == is_admin);
+            let of_kind = people.iter().filter(|one| (one.kind == CallerKind::Admin) == is_admin);
             of_kind.map(|person| person.id.to_string()).collect()
         }
         Sought::Resource => match kind {

@@ -12,7 +12,7 @@ use super::{bad_query, unavailable};
 use crate::admin::AdminState;
 use crate::admin::problem::Problem;
 use crate::admin::service::ApiCaller;
-use crate::facts::explanation::{ExplainError, Explainer, Whom};
+use crate::facts::explanation::{CallerName, ExplainError, Explainer};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,11 +41,11 @@ pub(super) async fn get(
         role => role.flatten(),
     };
     let callers = [
-        asked.admin.map(Whom::Admin),
-        asked.group.map(Whom::Group),
-        legacy_role.map(Whom::LegacyRole),
-        asked.machine.map(Whom::Machine),
-        asked.unauthenticated.then_some(Whom::Unauthenticated),
+        asked.admin.map(CallerName::Admin),
+        asked.group.map(CallerName::Group),
+        legacy_role.map(CallerName::LegacyRole),
+        asked.machine.map(CallerName::Machine),
+        asked.unauthenticated.then_some(CallerName::Unauthenticated),
     ];
     let mut callers = callers.into_iter().flatten();
     let (caller, None) = (callers.next(), callers.next()) else {

@@ -5,12 +5,12 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
-use serde_json::Value;
 use store::audit::StoredEvent;
 use tokio::sync::mpsc;
 
 use crate::cli::time::past;
 use crate::cli::{Common, Ended, with_store};
+use crate::sheet::{cell, line};
 
 const AHEAD: usize = 1_024;
 
@@ -102,47 +102,6 @@ fn cells(row: &StoredEvent) -> anyhow::Result<Vec<String>> {
     Ok(COLUMNS.iter().map(|column| cell(&row[*column])).collect())
 }
 
-/// A value as the text of a cell.
-pub(in crate::cli) fn cell(value: &Value) -> String {
-    let text = match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    // A spreadsheet would run it as a formula, and some of these texts come from strangers.
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
-}
-
-/// Cells as a line of CSV.
-pub(in crate::cli) fn line(cells: &[String]) -> anyhow::Result<Vec<u8>> {
-    let mut table = csv::Writer::from_writer(Vec::new());
-    table.write_record(cells)?;
-    table.into_inner().map_err(|error| anyhow::anyhow!("{error}"))
-}
-
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        for (value, expected) in [
-            (Value::Null, ""),
-            ("=1+1".into(), "'=1+1"),
-            ("@SUM(A1)".into(), "'@SUM(A1)"),
-            ("/console".into(), "/console"),
-            (7.into(), "7"),
-            (serde_json::json!({ "a": ["b"] }), r#"{"a":["b"]}"#),
-        ] {
-            assert_eq!(cell(&value), expected);
-        }
-        assert_eq!(
-            line(&["a,b".into(), "c\"d".into(), "e\nf".into()]).unwrap(),
-            b"\"a,b\",\"c\"\"d\",\"e\nf\"\n"
-        );
-    }
 }

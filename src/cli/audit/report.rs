@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use store::audit::StoredEvent;
 use workbench::who::text::in_seconds;
 
-use super::export::{cell, line};
 use super::verify::verified;
 use crate::cli::time::past;
 use crate::cli::{Common, Ended, with_notary};
 use crate::facts::who::{Report as Period, ReportOf, report};
+use crate::sheet::{cell, line};
 
 /// Report a period for an auditor
 ///

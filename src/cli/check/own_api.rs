@@ -16,8 +16,7 @@ use crate::settings::{RbacApi, Settings};
 
 /// Permissions that the settings name and the database does not have.
 pub(super) fn findings(settings: &RbacApi, catalog: &Catalog) -> Vec<Finding> {
-    let named = [("check_others", &settings.check_others), ("grant_any", &settings.grant_any)];
-    let unknown = named.into_iter().filter_map(|(key, name)| Some((key, name.as_deref()?)));
+    let unknown = settings.permissions().into_iter().filter_map(|(key, name)| Some((key, name.as_deref()?)));
     let unknown = unknown.filter(|(_, name)| !catalog.permissions.contains(*name));
     unknown
         .map(|(key, name)| {
@@ -163,8 +162,8 @@ mod tests {
         let person = |kind, id: &str, group: &str| Person {
             kind,
             id: id.into(),
-            legacy: [].into(),
-            groups: [group.into()].into(),
+            legacy: BTreeSet::from([]).into(),
+            groups: BTreeSet::from([group.into()]).into(),
             break_glass: false,
         };
         let mut people = vec![

@@ -94,7 +94,7 @@ async fn judge(settings: &Settings, config: Option<&Path>, store: &SharedStore, 
 /// in every row, or for every admin.
 async fn legacy_roles(mapping: &Mapping, store: &SharedStore, report: &mut Report) {
     let Ok(people) = store.census(Utc::now()).await else { return };
-    let held: BTreeSet<LegacyRole> = people.into_iter().flat_map(|person| person.legacy).collect();
+    let held: BTreeSet<LegacyRole> = people.iter().flat_map(|person| person.legacy.iter().cloned()).collect();
     let accepted = mapping.legacy_roles();
     let decides = mapping.clusters().values().any(|rollout| rollout.mode != ClusterMode::V2);
     if !decides || held.is_empty() || accepted.is_empty() || accepted.iter().any(|role| held.contains(*role))

@@ -17,7 +17,7 @@ use store::running::RunningGate;
 
 use super::Rollback;
 use crate::cli::{diff, kept};
-use crate::facts::{Observed, differing, in_words, observed};
+use crate::facts::{Observed, compared, differing, in_words, observed};
 use workbench::impact::text::View;
 use workbench::report::style::columns;
 use workbench::report::text::wrapped;
@@ -88,7 +88,7 @@ impl Plan {
                         .target
                         .as_ref()
                         .map_or_else(|| self.path.display().to_string(), |target| target.short().to_owned());
-                    kept::compared(&old, &new, &registry, |impact| {
+                    compared(&old, &new, &registry, |impact| {
                         diff::write_text(out, impact, &name, View::default())
                     })?;
                 }

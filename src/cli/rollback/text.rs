@@ -82,8 +82,12 @@ mod tests {
 
     #[test]
     fn an_operator_reads_who_follows_and_what_to_do_about_the_others() {
-        let rollback = Goal { pin: PinId::new("1"), mapping: Some(MappingSha256::new("0123456789abcdef")) };
-        let release = Goal { pin: PinId::new("2"), mapping: None };
+        let rollback = Goal {
+            pin: PinId::new("1"),
+            mapping: Some(MappingSha256::new("0123456789abcdef")),
+            is_file: false,
+        };
+        let release = Goal { pin: PinId::new("2"), mapping: None, is_file: false };
         let stray = |name: &str, why| {
             let runs = MappingSha256::new("fedcba9876543210");
             vec![Stray { name: name.to_owned(), runs, why }]

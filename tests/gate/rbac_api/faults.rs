@@ -115,8 +115,9 @@ async fn many_at_once_end_as_the_audit_says() {
             }
         }
         let memberships = api.world.store.memberships().await.expect("the memberships");
-        let of_carol = memberships.into_iter().filter(|one| one.admin == "carol");
-        let table: BTreeSet<_> = of_carol.map(|one| (one.admin, Some(one.group))).collect();
+        let of_carol = memberships.into_iter().filter(|one| *one.admin == *"carol");
+        let table: BTreeSet<_> =
+            of_carol.map(|one| (one.admin.to_string(), Some(one.group.to_string()))).collect();
         assert_eq!(table, replayed);
         let (code, said) = api.gate.attempt(&["audit", "verify"]);
         assert_eq!(code, 0, "{said}");

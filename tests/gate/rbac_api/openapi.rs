@@ -78,7 +78,7 @@ fn against(schema: &Value, value: &Value, document: &Value, at: &str) -> Vec<Str
 }
 
 /// Compares an answer with what the document says of its route and status.
-pub(super) fn compare(document: &Value, method: &str, template: &str, answer: &crate::support::Answer) {
+pub fn compare(document: &Value, method: &str, template: &str, answer: &crate::support::Answer) {
     let operation = &document["paths"][template][method.to_lowercase()];
     assert!(operation.is_object(), "{method} {template} is not in the document");
     let response = &operation["responses"][answer.status.to_string()];
@@ -212,6 +212,21 @@ async fn the_document_says_what_is_answered() {
     }
     compare(&document, "GET", "/api/rbac/grants/audit", &api.get("anna", "/api/rbac/grants/audit").await);
     seen.insert(("GET".to_owned(), "/api/rbac/grants/audit".to_owned()));
+    let event = api.read("anna", "/api/rbac/timeline?kind=grant").await["events"][0]["id"].clone();
+    let event = event.as_str().expect("an event");
+    let [one, row] = ["timeline", "audit"].map(|list| format!("/api/rbac/{list}/{event}"));
+    let reads = [
+        ("/api/rbac/timeline", "/api/rbac/timeline"),
+        ("/api/rbac/timeline/{id}", one.as_str()),
+        ("/api/rbac/audit", "/api/rbac/audit"),
+        ("/api/rbac/audit/{id}", row.as_str()),
+        ("/api/rbac/audit/{id}", "/api/rbac/audit/x"),
+        ("/api/rbac/audit/state", "/api/rbac/audit/state"),
+    ];
+    for (template, target) in reads {
+        compare(&document, "GET", template, &api.get("anna", target).await);
+        seen.insert(("GET".to_owned(), template.to_owned()));
+    }
     // Every route of the document was compared, and each is one of the gate's.
     for (template, operations) in document["paths"].as_object().expect("paths") {
         for method in operations.as_object().expect("operations").keys() {
@@ -223,6 +238,10 @@ async fn the_document_says_what_is_answered() {
                 "/api/rbac/me/grants",
                 "/api/rbac/break-glass",
                 "/api/rbac/passkeys",
+                "/api/rbac/fleet",
+                "/api/rbac/clusters",
+                "/api/rbac/mapping",
+                "/api/rbac/reviews",
             ];
             let is_compared = elsewhere.iter().any(|start| template.starts_with(start));
             assert!(

@@ -16,6 +16,8 @@ use store::access_grants::AccessGrant;
 use store::grantors::{Grantor, Target};
 use store::rbac_changes::{StoredTimedGrant, TicketGrant};
 
+use crate::joined::Joined;
+
 /// A right that a principal can be given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,8 +83,8 @@ pub enum Until {
 #[derive(Clone, Copy)]
 pub struct Grants<'g> {
     pub catalog: &'g Catalog,
-    /// Memberships without an end: admin and group.
-    pub joined: &'g BTreeSet<(String, String)>,
+    /// Memberships without an end.
+    pub joined: &'g Joined,
     /// Sorted by admin: an edit of a large group asks for the holdings of each member.
     pub timed: &'g [StoredTimedGrant],
     /// Sorted by admin.
@@ -105,7 +107,7 @@ pub struct Machine {
     pub name: String,
     /// The creator: the id of an admin, or an operator. An admin controls whatever the admin's own token holds.
     pub created_by: String,
-    pub groups: BTreeSet<Arc<str>>,
+    pub groups: Arc<BTreeSet<Arc<str>>>,
     pub until: Until,
 }
 
@@ -150,7 +152,7 @@ impl Holdings {
             }
             // The admin's own tokens act for the admin.
             for machine in grants.machines.iter().filter(|machine| machine.created_by == id) {
-                for group in &machine.groups {
+                for group in machine.groups.iter() {
                     held.add_group(group, &Way::Token(machine.id.clone()), machine.until, grants);
                 }
             }
@@ -237,9 +239,8 @@ impl<'g> Grants<'g> {
             let groups = own.flat_map(|machine| machine.groups.iter().map(|group| (group, machine.until)));
             return groups.map(|(group, until)| (group.clone(), Way::Plain, until)).collect();
         }
-        let from = (id.to_owned(), String::new())..;
-        let joined = self.joined.range(from).take_while(|(admin, _)| admin == id);
-        let joined = joined.map(|(_, group)| (Arc::from(group.as_str()), Way::Plain, Until::Never));
+        let joined = self.joined.groups_of(id);
+        let joined = joined.map(|group| (group.clone(), Way::Plain, Until::Never));
         let timed = of_admin(self.timed, id, |grant| &grant.admin).iter().filter_map(|grant| {
             let (starts, ends) = (grant.starts?, grant.ends.filter(|ends| *ends > self.now)?);
             let way = if starts > self.now { Way::Later } else { Way::Plain };
@@ -250,22 +251,22 @@ impl<'g> Grants<'g> {
 
     /// The members of some groups, and every admin with a ticket or a session.
     pub fn principals(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeSet<(CallerKind, &'g str)> {
-        let joined = self.joined.iter().filter(|(_, group)| is_wanted(group)).map(|(admin, _)| admin);
-        let timed = self.timed.iter().filter(|grant| is_wanted(&grant.group)).map(|grant| &grant.admin);
-        let tickets = self.tickets.iter().map(|grant| &grant.admin);
-        let sessions = self.sessions.iter().map(|session| &session.admin);
+        let joined = self.joined.iter().filter(|(_, group)| is_wanted(group)).map(|(admin, _)| &**admin);
+        let timed = self.timed.iter().filter(|grant| is_wanted(&grant.group)).map(|grant| &*grant.admin);
+        let tickets = self.tickets.iter().map(|grant| &*grant.admin);
+        let sessions = self.sessions.iter().map(|session| &*session.admin);
         let machines = self.machines.iter().filter(|machine| machine.groups.iter().any(|one| is_wanted(one)));
         let machines = machines.collect::<Vec<_>>();
-        let owners = machines.iter().map(|machine| &machine.created_by);
+        let owners = machines.iter().map(|machine| &*machine.created_by);
         let admins = joined.chain(timed).chain(tickets).chain(sessions).chain(owners);
-        let admins: BTreeSet<_> = admins.map(|id| (CallerKind::Admin, id.as_str())).collect();
+        let admins: BTreeSet<_> = admins.map(|id| (CallerKind::Admin, id)).collect();
         let tokens = machines.iter().map(|machine| (CallerKind::Machine, machine.id.as_str()));
         admins.into_iter().chain(tokens).collect()
     }
 }
 
 /// The items of one admin, in a slice sorted by admin.
-fn of_admin<'g, T>(sorted: &'g [T], id: &str, admin: impl Fn(&T) -> &str) -> &'g [T] {
+pub(crate) fn of_admin<'g, T>(sorted: &'g [T], id: &str, admin: impl Fn(&T) -> &str) -> &'g [T] {
     let from = sorted.partition_point(|one| admin(one) < id);
     let to = from + sorted[from..].partition_point(|one| admin(one) == id);
     &sorted[from..to]

@@ -8,12 +8,13 @@ use store::rbac_changes::{StoredTimedGrant, TicketGrant, TimedGrant};
 
 use super::holdings::Until;
 use super::*;
+use crate::joined::Joined;
 
 /// Who holds what.
 #[derive(Clone)]
 struct World {
     catalog: Catalog,
-    joined: BTreeSet<(String, String)>,
+    joined: Joined,
     timed: Vec<StoredTimedGrant>,
     tickets: Vec<TicketGrant>,
     machines: Vec<Machine>,
@@ -45,11 +46,11 @@ fn world(members: &str, group_roles: &str, inherits: &str, permits: &str) -> Wor
         group_roles: edges(group_roles),
         role_permissions: edges(permits),
     };
-    let (mut joined, mut timed) = (BTreeSet::new(), Vec::new());
+    let (mut joined, mut timed) = (Joined::new(Arc::from([])), Vec::new());
     for one in members.split_whitespace() {
         let (admin, group) = one.split_once('>').expect("a membership");
         match group.split_once('@') {
-            None => drop(joined.insert((admin.to_owned(), group.to_owned()))),
+            None => drop(joined.insert(admin, group)),
             Some((group, minutes)) => timed.push(StoredTimedGrant {
                 id: one.to_owned(),
                 admin: admin.to_owned(),
@@ -103,8 +104,8 @@ impl World {
                 which(&mut after.catalog).entry(Arc::from(from)).or_default().insert(to.into());
             };
         match change.clone() {
-            RbacChange::Join { admin, group } => drop(after.joined.insert((admin, group))),
-            RbacChange::Leave { admin, group } => drop(after.joined.remove(&(admin, group))),
+            RbacChange::Join { admin, group } => drop(after.joined.insert(&admin, &group)),
+            RbacChange::Leave { admin, group } => drop(after.joined.remove(&admin, &group)),
             RbacChange::GrantUntil { grant } => after.timed.push(StoredTimedGrant {
                 id: grant.id,
                 admin: grant.admin,
@@ -312,7 +313,7 @@ fn a_ticket_and_a_token_of_ones_own_sleep() {
         id: "bot".to_owned(),
         name: "ci".to_owned(),
         created_by: "Mallory".to_owned(),
-        groups: ["team".into()].into(),
+        groups: BTreeSet::from(["team".into()]).into(),
         until: Until::Never,
     });
     assert_eq!(owner.verdict("Mallory", holds("team", "r1")), "a");

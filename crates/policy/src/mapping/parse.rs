@@ -4,7 +4,7 @@
 //! first error and an operator at night wants all of them at once.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 use toml::Spanned;
@@ -116,6 +116,7 @@ impl Reader {
             approval_of_edits,
             rows,
             matcher,
+            on_v2: OnceLock::new(),
         })
     }
 

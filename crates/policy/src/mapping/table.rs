@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::ids::MappingSha256;
 use crate::method::{Method, MethodSet};
@@ -13,7 +13,7 @@ use crate::rbac::{Access, LegacyRole, Requirement};
 use super::approval::{ApprovalRule, Approvals};
 use super::matcher::{Candidate, MatchOutcome, Matcher, Rule};
 use super::pattern::Pattern;
-use super::rollout::{Order, Rollout, SoakTerms};
+use super::rollout::{ClusterMode, Order, Rollout, SoakTerms};
 
 /// Where a body rule finds its value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -376,6 +376,8 @@ pub struct Mapping {
     pub(super) approval_of_edits: Option<ApprovalRule>,
     pub(super) rows: Vec<Row>,
     pub(super) matcher: Matcher,
+    /// Made when it is first asked for.
+    pub(super) on_v2: OnceLock<Option<Box<Mapping>>>,
 }
 
 /// The row that decides a request, and how the path matched it.
@@ -486,6 +488,7 @@ impl Mapping {
     #[must_use]
     pub fn with_rollout(mut self, cluster: &str, rollout: Rollout) -> Option<Mapping> {
         *self.clusters.get_mut(cluster)? = rollout;
+        self.on_v2 = OnceLock::new();
         Some(self)
     }
 
@@ -507,7 +510,24 @@ impl Mapping {
             approval_of_edits: self.approval_of_edits.clone(),
             rows,
             matcher,
+            on_v2: OnceLock::new(),
         })
+    }
+
+    /// This mapping with every cluster on V2, made once; `None` if all are already.
+    pub fn on_v2(&self) -> Option<&Mapping> {
+        let make = || {
+            let rollout = Rollout::everybody(ClusterMode::V2);
+            let others: Vec<&Arc<str>> =
+                self.clusters.iter().filter(|(_, has)| **has != rollout).map(|(name, _)| name).collect();
+            if others.is_empty() {
+                return None;
+            }
+            let copy = self.with_rows(self.rows.clone())?;
+            let all = others.into_iter().try_fold(copy, |one, name| one.with_rollout(name, rollout.clone()));
+            all.map(Box::new)
+        };
+        self.on_v2.get_or_init(make).as_deref()
     }
 
     /// When a cluster is ready for V2.

@@ -35,9 +35,10 @@ pub struct Person {
     pub kind: CallerKind,
     /// The primary key of `admins` or `gate_machine_tokens`.
     pub id: Arc<str>,
-    pub legacy: BTreeSet<LegacyRole>,
+    /// Shared by all that hold the same, as the groups are.
+    pub legacy: Arc<BTreeSet<LegacyRole>>,
     /// The groups that it is in, by membership or by a live grant with an end.
-    pub groups: BTreeSet<Arc<str>>,
+    pub groups: Arc<BTreeSet<Arc<str>>>,
     /// Whether a break-glass session is live. A session grants the roles of [`BREAK_GLASS`] (RBAC V2 design, I-3).
     pub break_glass: bool,
 }
@@ -52,6 +53,24 @@ impl Person {
     pub fn roles(&self, catalog: &Catalog) -> BTreeSet<Arc<str>> {
         self.granting_groups().flat_map(|group| catalog.roles_of_group(group)).collect()
     }
+}
+
+/// The place of a caller in a census, whose order is that of kind and id; otherwise where it would be.
+pub fn place_of(people: &[Person], kind: CallerKind, id: &str) -> Result<usize, usize> {
+    people.binary_search_by(|person| (person.kind, &*person.id).cmp(&(kind, id)))
+}
+
+/// Each caller of two censuses, as it is in either.
+pub fn beside<'p>(
+    before: &'p [Person],
+    after: &'p [Person],
+) -> impl Iterator<Item = [Option<&'p Person>; 2]> {
+    let mut sides = [before, after].map(|people| people.iter().peekable());
+    std::iter::from_fn(move || {
+        let place = |person: &&'p Person| (person.kind, &*person.id);
+        let first = sides.iter_mut().filter_map(|side| side.peek().map(place)).min()?;
+        Some(sides.each_mut().map(|side| side.next_if(|person| place(person) == first)))
+    })
 }
 
 /// The group whose roles a break-glass session grants. A member holds none of the group's roles without a session:

@@ -1,20 +1,30 @@
 //! Memberships and what was recorded of them.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use policy::rbac::grant::Span;
 use serde::Serialize;
 
+use crate::engine::shared::Shared;
 use crate::engine::sql::{Statement, sql};
 use crate::engine::tolerant::{Lenient, readable_times};
 use crate::{Store, StoreError};
 
 /// A member of a group.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StoredMembership {
-    pub admin: String,
-    pub group: String,
+    pub admin: Arc<str>,
+    pub group: Arc<str>,
+    pub granted_by: Option<Arc<str>>,
+}
+
+#[derive(sqlx::FromRow)]
+struct MembershipRow {
+    admin: String,
+    group: String,
     #[sqlx(try_from = "Lenient<String>")]
-    pub granted_by: Option<String>,
+    granted_by: Option<String>,
 }
 
 /// A membership until a time that was not revoked.
@@ -70,7 +80,15 @@ pub struct StoredWrite {
 impl Store {
     /// Every membership, by group and admin.
     pub async fn memberships(&self) -> Result<Vec<StoredMembership>, StoreError> {
-        self.all(sql(MEMBERSHIPS)).await
+        let rows: Vec<MembershipRow> = self.all(sql(MEMBERSHIPS)).await?;
+        let mut names = Shared::default();
+        let mut name = |name: String| names.of(Arc::from(name));
+        let membership = |MembershipRow { admin, group, granted_by }| StoredMembership {
+            admin: admin.into(),
+            group: name(group),
+            granted_by: granted_by.map(&mut name),
+        };
+        Ok(rows.into_iter().map(membership).collect())
     }
 
     /// Every membership until a time that was not revoked, over or not, by group and admin.

@@ -36,8 +36,8 @@ fn person(legacy: &[LegacyRole], groups: &[&str]) -> Person {
     Person {
         kind: CallerKind::Admin,
         id: "anna".into(),
-        legacy: legacy.iter().cloned().collect(),
-        groups: groups.iter().map(|group| (*group).into()).collect(),
+        legacy: legacy.iter().cloned().collect::<std::collections::BTreeSet<_>>().into(),
+        groups: groups.iter().map(|group| (*group).into()).collect::<std::collections::BTreeSet<_>>().into(),
         break_glass: false,
     }
 }

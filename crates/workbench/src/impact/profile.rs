@@ -1,6 +1,6 @@
 //! Callers with the same access, combined into profiles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
@@ -8,7 +8,7 @@ use policy::mapping::Mapping;
 use policy::mapping::rollout::percentile;
 use policy::rbac::LegacyRole;
 use policy::rbac::catalog::Catalog;
-use policy::rbac::census::{BREAK_GLASS, CallerKind, Person, granting_groups};
+use policy::rbac::census::{BREAK_GLASS, CallerKind, Person, beside, granting_groups};
 
 type Names = BTreeSet<Arc<str>>;
 
@@ -65,29 +65,16 @@ impl Population {
         legacy_as: &LegacyAs,
         mappings: &[&Mapping],
     ) -> Population {
-        let by_share = asks_for_shares(mappings);
-        let mut gathered: BTreeMap<_, Vec<Arc<str>>> = BTreeMap::new();
-        for person in people {
-            let kind = match person.kind {
-                CallerKind::Admin => ProfileKind::Admin,
-                CallerKind::Machine => ProfileKind::Machine,
-            };
-            let share = by_share.then(|| percentile(&person.id));
-            let key = (kind, &person.legacy, &person.groups, person.break_glass, share);
-            gathered.entry(key).or_default().push(person.id.clone());
-        }
-        let real =
-            gathered.into_iter().map(|((kind, legacy, groups, break_glass, percentile), mut members)| {
-                members.sort();
-                Profile {
-                    percentile,
-                    ..profile(kind, members, legacy.clone(), groups.clone(), break_glass, catalog)
-                }
-            });
+        let real = classes(people.iter().map(|person| [Some(person)]), asks_for_shares(mappings));
+        let real = real.into_iter().filter_map(|(Class { kind, held: [held], share }, members)| {
+            let (legacy, groups, break_glass) = held?;
+            let profile = profile(kind, members, legacy.clone(), groups.clone(), break_glass, catalog);
+            Some(Profile { percentile: share, ..profile })
+        });
         let roles: BTreeSet<&LegacyRole> = mappings
             .iter()
             .flat_map(|mapping| mapping.legacy_roles())
-            .chain(people.iter().flat_map(|person| &person.legacy))
+            .chain(people.iter().flat_map(|person| person.legacy.iter()))
             .chain(legacy_as.keys())
             .collect();
         let of_roles = roles.into_iter().map(|role| {
@@ -114,33 +101,14 @@ impl Population {
         after: (&Catalog, &[Person]),
         mappings: &[&Mapping],
     ) -> [Population; 2] {
-        type Held<'p> = (&'p BTreeSet<LegacyRole>, &'p Names, bool);
-        fn held(person: &Person) -> Held<'_> {
-            (&person.legacy, &person.groups, person.break_glass)
-        }
-        let by_share = asks_for_shares(mappings);
         let sides = [before, after];
-        let mut people: BTreeMap<(CallerKind, &Arc<str>), [Option<&Person>; 2]> = BTreeMap::new();
-        for (side, (_, listed)) in sides.iter().enumerate() {
-            for person in *listed {
-                people.entry((person.kind, &person.id)).or_default()[side] = Some(person);
-            }
-        }
-        let mut gathered: BTreeMap<_, Vec<Arc<str>>> = BTreeMap::new();
-        for ((kind, id), sides) in people {
-            let share = by_share.then(|| percentile(id));
-            gathered.entry((kind, sides.map(|person| person.map(held)), share)).or_default().push(id.clone());
-        }
+        let gathered = classes(beside(before.1, after.1), asks_for_shares(mappings));
         let groups: Names = before.0.groups.union(&after.0.groups).cloned().collect();
         [0, 1].map(|side| {
             let catalog = sides[side].0;
             let mut profiles = Vec::new();
             let mut absent = Vec::new();
-            for ((kind, held, share), members) in &gathered {
-                let kind = match kind {
-                    CallerKind::Admin => ProfileKind::Admin,
-                    CallerKind::Machine => ProfileKind::Machine,
-                };
+            for (Class { kind, held, share }, members) in &gathered {
                 let (legacy, groups, break_glass) = match held[side] {
                     Some((legacy, groups, break_glass)) => (legacy.clone(), groups.clone(), break_glass),
                     None => {
@@ -148,7 +116,7 @@ impl Population {
                         Default::default()
                     }
                 };
-                let profile = profile(kind, members.clone(), legacy, groups, break_glass, catalog);
+                let profile = profile(*kind, members.clone(), legacy, groups, break_glass, catalog);
                 profiles.push(Profile { percentile: *share, ..profile });
             }
             for group in &groups {
@@ -177,6 +145,51 @@ impl Population {
     pub fn count(&self, kind: ProfileKind) -> usize {
         self.profiles.iter().filter(|profile| profile.kind == kind).map(|profile| profile.members.len()).sum()
     }
+}
+
+/// What a caller holds: legacy roles, groups, and whether a session is live.
+type Held<'p> = (&'p BTreeSet<LegacyRole>, &'p Names, bool);
+
+/// Callers between which no row of the mappings distinguishes, on any side. Tickets are not part of it: they open routes for
+/// one ticket and customer, which no profile shows.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Class<'p, const SIDES: usize> {
+    kind: ProfileKind,
+    /// `None` where the caller does not exist.
+    held: [Option<Held<'p>>; SIDES],
+    /// The position among a hundred equal shares, if a cohort needs it.
+    share: Option<u64>,
+}
+
+/// One caller of several that share their sets, and the ids of all.
+type Alike<'p, const SIDES: usize> = ([Option<&'p Person>; SIDES], Vec<Arc<str>>);
+
+/// The members of each class, sorted. Callers that share their sets, as the census makes them, are compared by the address of
+/// these: only one of them is compared by value.
+fn classes<'p, const SIDES: usize>(
+    callers: impl Iterator<Item = [Option<&'p Person>; SIDES]>,
+    by_share: bool,
+) -> BTreeMap<Class<'p, SIDES>, Vec<Arc<str>>> {
+    let address =
+        |person: &Person| (Arc::as_ptr(&person.legacy), Arc::as_ptr(&person.groups), person.break_glass);
+    let mut shared: HashMap<_, Alike<'_, SIDES>> = HashMap::new();
+    for sides in callers {
+        let Some(caller) = sides.iter().flatten().next() else { continue };
+        let share = by_share.then(|| percentile(&caller.id));
+        let key = (caller.kind, sides.map(|person| person.map(address)), share);
+        shared.entry(key).or_insert_with(|| (sides, Vec::new())).1.push(caller.id.clone());
+    }
+    let mut classes: BTreeMap<_, Vec<Arc<str>>> = BTreeMap::new();
+    for ((kind, _, share), (sides, members)) in shared {
+        let kind = match kind {
+            CallerKind::Admin => ProfileKind::Admin,
+            CallerKind::Machine => ProfileKind::Machine,
+        };
+        let held = sides.map(|person| person.map(|one| (&*one.legacy, &*one.groups, one.break_glass)));
+        classes.entry(Class { kind, held, share }).or_default().extend(members);
+    }
+    classes.values_mut().for_each(|members| members.sort());
+    classes
 }
 
 /// Whether a cohort separates callers with the same access.

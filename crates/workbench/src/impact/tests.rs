@@ -104,8 +104,8 @@ fn person() -> impl Strategy<Value = Person> {
         |(machine, id, legacy, groups, break_glass)| Person {
             kind: if machine { CallerKind::Machine } else { CallerKind::Admin },
             id: id.into(),
-            legacy: legacy.into_iter().collect(),
-            groups: names(&groups),
+            legacy: legacy.into_iter().collect::<std::collections::BTreeSet<_>>().into(),
+            groups: names(&groups).into(),
             break_glass: break_glass && !machine,
         },
     )
@@ -274,8 +274,12 @@ fn crowd(count: usize) -> Vec<Person> {
     let person = |index: usize| Person {
         kind: CallerKind::Admin,
         id: format!("admin-{index:04}").into(),
-        legacy: ["ops", "superadmin"][..index % 3].iter().map(|role| LegacyRole::literal(role)).collect(),
-        groups: names(&["g0", "g1", "g2"][..index / 3 % 4]),
+        legacy: ["ops", "superadmin"][..index % 3]
+            .iter()
+            .map(|role| LegacyRole::literal(role))
+            .collect::<std::collections::BTreeSet<_>>()
+            .into(),
+        groups: names(&["g0", "g1", "g2"][..index / 3 % 4]).into(),
         break_glass: false,
     };
     (0..count).map(person).collect()
@@ -310,8 +314,8 @@ fn a_reviewer_reads_how_much_then_who_and_why() {
     let people = ["anna", "bert"].map(|id| Person {
         kind: CallerKind::Admin,
         id: id.into(),
-        legacy: [LegacyRole::literal("ops")].into(),
-        groups: names(&["g1"]),
+        legacy: BTreeSet::from([LegacyRole::literal("ops")]).into(),
+        groups: names(&["g1"]).into(),
         break_glass: false,
     });
     let old = Mapping::parse("t", &FILE.replace("V = \"v2\"", "V = \"legacy\"")).unwrap();
@@ -512,8 +516,8 @@ fn an_enrolled_machine_gains_and_loses_nothing_on_machine_rows() {
     let machine = |id: &str, groups: &[&str]| Person {
         kind: CallerKind::Machine,
         id: id.into(),
-        legacy: BTreeSet::new(),
-        groups: names(groups),
+        legacy: Arc::default(),
+        groups: names(groups).into(),
         break_glass: false,
     };
     let people = [machine("bare", &[]), machine("robot", &["g0"])];
@@ -613,8 +617,8 @@ fn member(id: &str, groups: &[&str]) -> Person {
     Person {
         kind: CallerKind::Admin,
         id: id.into(),
-        legacy: BTreeSet::new(),
-        groups: names(groups),
+        legacy: Arc::default(),
+        groups: names(groups).into(),
         break_glass: false,
     }
 }
@@ -720,4 +724,78 @@ fn what_another_server_gets_is_listed() {
             ["GET /two", "upstream raptor, notifying for r1", "upstream raptor"],
         ]
     );
+}
+
+/// Callers as a census lists them: in order, each once, those with equal holdings sharing them.
+fn census(mut people: Vec<Person>) -> Vec<Person> {
+    people.sort_by(|one, other| (one.kind, &one.id).cmp(&(other.kind, &other.id)));
+    people.dedup_by(|one, other| (one.kind, &one.id) == (other.kind, &other.id));
+    let mut known: Vec<Person> = Vec::new();
+    for person in &mut people {
+        match known.iter().find(|one| (&one.legacy, &one.groups) == (&person.legacy, &person.groups)) {
+            Some(one) => (person.legacy, person.groups) = (one.legacy.clone(), one.groups.clone()),
+            None => known.push(person.clone()),
+        }
+    }
+    people
+}
+
+/// Who gains and who loses which row.
+fn effects_on(
+    mapping: &Mapping,
+    before: (&Catalog, &[Person]),
+    after: (&Catalog, &[Person]),
+) -> BTreeSet<(AccessChange, ProfileKind, Arc<str>, String)> {
+    let [old, new] = Population::pair(before, after, &[mapping]);
+    let before = Granted { catalog: before.0, population: &old };
+    let after = Granted { catalog: after.0, population: &new };
+    let impact = impact_of_grants(mapping, before, after, Switches { rbac_v2: true });
+    let mut effects = BTreeSet::new();
+    for change in &impact.changes {
+        // Kinds of requests are reported together where they are alike for all: that is no effect.
+        let route = change.region.new.map_or_else(String::new, |row| row.route.to_string());
+        for direction in [AccessChange::Gain, AccessChange::Loss] {
+            for profile in impact.who(change, direction) {
+                let members = profile
+                    .members
+                    .iter()
+                    .filter(|_| matches!(profile.kind, ProfileKind::Admin | ProfileKind::Machine));
+                effects.extend(members.map(|one| (direction, profile.kind, one.clone(), route.clone())));
+            }
+        }
+    }
+    effects
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    /// The effect of a change, worked out for classes of callers with equal holdings, is that of each caller alone.
+    #[test]
+    fn classes_are_as_their_members_one_by_one(
+        (_, file) in model::mappings(),
+        people in prop::collection::vec(person(), 0..24),
+        changed in prop::collection::vec(person(), 0..24),
+        (group, role) in (0..3_usize, 0..3_usize),
+    ) {
+        let mapping = Mapping::parse("t", &file).unwrap();
+        let before = catalog();
+        let mut after = before.clone();
+        after.group_roles.entry(format!("g{group}").into()).or_default().insert(format!("r{role}").into());
+        // The second half stays as it is: many classes have members that do not change.
+        let stays = people.iter().skip(people.len() / 2).cloned();
+        let (old, new) = (census(people.clone()), census(stays.chain(changed).collect()));
+        let together = effects_on(&mapping, (&before, &old), (&after, &new));
+        let mut alone = BTreeSet::new();
+        for [one, other] in policy::rbac::census::beside(&old, &new) {
+            let side = |person: Option<&Person>| person.cloned().into_iter().collect::<Vec<_>>();
+            alone.extend(effects_on(&mapping, (&before, &side(one)), (&after, &side(other))));
+        }
+        prop_assert_eq!(together, alone, "{}", file);
+    }
+}
+
+/// A few in the quick tier, thousands in the other.
+fn cases() -> u32 {
+    if std::env::var("GATE_TIER").is_ok_and(|tier| tier == "all") { 4_000 } else { 128 }
 }

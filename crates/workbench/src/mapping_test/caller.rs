@@ -112,8 +112,8 @@ impl Caller {
             CallerKind::Machine => Kind::Machine,
         };
         let holdings = Holdings {
-            legacy: person.legacy.clone(),
-            groups: person.groups.clone(),
+            legacy: person.legacy.as_ref().clone(),
+            groups: person.groups.as_ref().clone(),
             break_glass: person.break_glass,
             share: Share::ById,
             ..Holdings::default()

@@ -46,7 +46,7 @@ pub(super) struct Names<'a> {
 
 impl<'a> Names<'a> {
     pub(super) fn new(mapping: &'a Mapping, catalog: &'a Catalog, people: &'a [Person]) -> Names<'a> {
-        let held = people.iter().flat_map(|person| &person.legacy);
+        let held = people.iter().flat_map(|person| person.legacy.iter());
         let legacy = mapping.legacy_roles().into_iter().chain(held).collect();
         Names { catalog, people, legacy, callers: BTreeMap::new() }
     }

@@ -17,8 +17,8 @@ fn people() -> Vec<Person> {
     let person = |id: &str, legacy: &[LegacyRole], groups: &[&str]| Person {
         kind: CallerKind::Admin,
         id: id.into(),
-        legacy: legacy.iter().cloned().collect(),
-        groups: groups.iter().map(|group| (*group).into()).collect(),
+        legacy: legacy.iter().cloned().collect::<std::collections::BTreeSet<_>>().into(),
+        groups: groups.iter().map(|group| (*group).into()).collect::<std::collections::BTreeSet<_>>().into(),
         break_glass: false,
     };
     vec![person("olaf", &[LegacyRole::literal("ops")], &[]), person("rita", &[], &["readers"])]
@@ -158,7 +158,7 @@ fn a_machine_is_answered_as_the_gate_answers_it() {
     let robot = Person {
         kind: CallerKind::Machine,
         id: "robot".into(),
-        legacy: [LegacyRole::literal("ops")].into(),
+        legacy: BTreeSet::from([LegacyRole::literal("ops")]).into(),
         groups: Default::default(),
         break_glass: false,
     };

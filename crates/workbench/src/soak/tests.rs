@@ -25,8 +25,8 @@ fn admin(id: &str, legacy: &[LegacyRole], groups: &[&str]) -> Person {
     Person {
         kind: CallerKind::Admin,
         id: id.into(),
-        legacy: legacy.iter().cloned().collect(),
-        groups: groups.iter().map(|group| (*group).into()).collect(),
+        legacy: legacy.iter().cloned().collect::<std::collections::BTreeSet<_>>().into(),
+        groups: groups.iter().map(|group| (*group).into()).collect::<std::collections::BTreeSet<_>>().into(),
         break_glass: false,
     }
 }

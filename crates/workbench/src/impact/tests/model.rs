@@ -249,8 +249,8 @@ pub fn people() -> Vec<Person> {
     let person = |kind, id: &str, legacy: &[LegacyRole], groups: &[&str]| Person {
         kind,
         id: id.into(),
-        legacy: legacy.iter().cloned().collect(),
-        groups: names(groups),
+        legacy: legacy.iter().cloned().collect::<std::collections::BTreeSet<_>>().into(),
+        groups: names(groups).into(),
         break_glass: false,
     };
     let admin = CallerKind::Admin;
