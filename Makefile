@@ -7,7 +7,7 @@ SECONDS ?= 60
 DIFFERENTIAL = .venv/bin/python tests/prove/differential.py \
 	--app tests/data/werkzeug/app.py --corpus tests/data/werkzeug/corpus.jsonl
 
-.PHONY: demo test test-all test-times release dist deb docs clients lint prove prove-guards models race faults scale bench bench-check \
+.PHONY: demo pictures test test-all test-times release dist deb docs clients lint prove prove-guards models race faults scale bench bench-check \
 	bench-growth bench-peers bench-quick fuzz deny suites upgrade clean
 
 ## A gate that you can click through, on http://127.0.0.1:8080
@@ -39,6 +39,15 @@ endef
 deb: dist
 	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
 	@tests/deploy/deb.sh
+
+## The pictures of the pages, in docs/images/pages, taken by the walk through them in Chromium
+pictures:
+	@tests/setup.sh suites
+	$(CARGO) build --locked
+	SHOTS=target/pictures .venv/bin/python tests/browser/pages.py
+	mkdir -p docs/images/pages
+	for name in home person request matrix cutover timeline; do \
+		cp target/pictures/$$name-1280-light.png docs/images/pages/$$name.png; done
 
 ## The book, in target/book: the pages of the repository, and reference pages that are made from the program
 docs:
@@ -117,6 +126,7 @@ scale:
 	@tests/setup.sh test
 	$(CARGO) test --locked --profile bench --test workbench -- --ignored --nocapture scale
 	python3 tests/bench/mapping.py target/release/console-gate
+	python3 tests/bench/people.py target/release/console-gate
 
 ## Criterion: match, decide, warm access (strict and push, both databases), cookie, decision log, firewall
 bench:

@@ -289,7 +289,7 @@ def build(source: Path) -> None:
     files = [str(file.relative_to(ROOT)) for file in (ROOT / "deploy").rglob("*") if file.is_file() and file.suffix != ".md"
              and "__pycache__" not in file.parts and file.suffix != ".env"] + ["routes.toml", "LICENSE"]
     # Pictures: those of the pages, and the chart of the bench.
-    files += [str(file.relative_to(ROOT)) for file in [*(ROOT / "docs" / "images").iterdir(), *(ROOT / "bench").glob("*.svg")]]
+    files += [str(file.relative_to(ROOT)) for file in [*(ROOT / "docs" / "images").rglob("*.*"), *(ROOT / "bench").glob("*.svg")]]
     known = set(texts) | set(files)
     for path, text in texts.items():
         target = source / page_of(path)

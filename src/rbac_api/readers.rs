@@ -368,23 +368,29 @@ impl Reading<'_> {
     }
 
     pub(super) async fn admins(&self) -> Outcome {
-        let query = self.query(&["limit", "cursor"])?;
+        let query = self.query(&["limit", "cursor", "q"])?;
         let page = self.page(&query)?;
+        let wanted = query.get("q").unwrap_or_default().to_lowercase();
         let state = self.state().await?;
         let mut admins = self.api.parts.store.admins().await?;
+        admins.retain(|admin| {
+            let names = [Some(&admin.id), admin.display_name.as_ref(), Some(&admin.email)];
+            wanted.is_empty() || names.into_iter().flatten().any(|name| name.to_lowercase().contains(&wanted))
+        });
         admins.sort_by(|one, other| one.id.cmp(&other.id));
-        let rows = admins.into_iter().map(|admin| {
+        let (admins, next) =
+            self.part(&page, admins.into_iter().map(|admin| (admin.id.clone(), admin)).collect());
+        let shown = admins.into_iter().map(|admin| {
             let person = person(&state, CallerKind::Admin, &admin.id);
-            let shown = json!({
+            json!({
                 "id": admin.id,
                 "email": admin.email,
                 "display_name": admin.display_name,
                 "enabled": person.is_some(),
                 "groups": person.map(|person| person.granting_groups().collect::<BTreeSet<_>>()).unwrap_or_default(),
-            });
-            (admin.id, shown)
+            })
         });
-        self.paged("admins", &page, rows.collect())
+        Ok(Reply::ok(json!({ "admins": shown.collect::<Vec<Value>>(), "next": next })))
     }
 
     /// Everything that an admin holds, each with the grants behind it.

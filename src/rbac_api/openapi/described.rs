@@ -132,7 +132,11 @@ pub(super) fn described(endpoint: Endpoint) -> Described {
         Endpoint::DeleteRoleGrantor => {
             edit("Stop the members of a group from giving a role", &[(200, Some("RoleOrPreview"))])
         }
-        Endpoint::Admins => read("Every admin", &PAGE, &[(200, Some("Admins"))]),
+        Endpoint::Admins => read(
+            "Every admin",
+            &[("q", "A part of the id, the name or the e-mail address"), PAGE[0], PAGE[1]],
+            &[(200, Some("Admins"))],
+        ),
         Endpoint::Admin => {
             read("What an admin holds, each with the grants behind it", &[], &[(200, Some("Admin"))])
         }
