@@ -96,7 +96,9 @@ async fn run(name: &str, database: Database) {
         run.next_world().await;
         for _ in 0..IN_A_WORLD {
             if run.random.chance(OPERATED) {
-                run.operate().await;
+                let who = run.random.pick(&PEOPLE);
+                let change = run.random_change(who);
+                run.operate(change).await;
             }
             attempts += usize::from(run.attempt().await);
         }
@@ -323,9 +325,7 @@ impl Run {
 
     /// An operator's change, by a command or by SQL. The rule binds no operator, so it is made whatever the rule says, and
     /// everybody's next attempt is judged by what it left.
-    async fn operate(&mut self) {
-        let who = self.random.pick(&PEOPLE);
-        let change = self.random_change(who);
+    async fn operate(&mut self, change: Change) {
         let Some(mut after) = self.state.after(&change) else { return };
         let id = uuid::Uuid::new_v4().to_string();
         if let Some(grant) = after.timed.remove("new") {
@@ -347,6 +347,27 @@ impl Run {
         *self.words.entry(way.to_owned()).or_default() += 1;
         self.history.push(format!("an operator, {way}: {change:?}"));
         self.state = after;
+    }
+
+    /// What an operator changes between the look at a request and its approval: mostly what the requested group or role brings.
+    fn meanwhile(&mut self, asked: &Change) -> Change {
+        let (role, permission) = (self.random.pick(&ROLES), self.random.pick(&PERMISSIONS));
+        match asked {
+            Change::Join(_, group) | Change::Until(_, group, _) if self.random.chance(70) => {
+                Change::GroupRole(group, role, true)
+            }
+            Change::Ticket(_, given)
+            | Change::GroupRole(_, given, true)
+            | Change::Inherit(_, given, true)
+                if self.random.chance(70) =>
+            {
+                Change::Permit(given, permission, true)
+            }
+            _ => {
+                let who = self.random.pick(&PEOPLE);
+                self.random_change(who)
+            }
+        }
     }
 
     /// A few edges of each kind. Most people can write, so that there is something to be refused.
@@ -493,7 +514,8 @@ impl Run {
             let shown_gains = PEOPLE.map(|one| self.state.gains(&after, one));
             let looked_at = self.state.clone();
             if self.random.chance(35) {
-                self.operate().await;
+                let meanwhile = self.meanwhile(change);
+                self.operate(meanwhile).await;
             }
             let moved = self.state != looked_at;
             let (prefers_approvers, anybody) = (self.random.chance(60), self.random.below(PEOPLE.len()));
