@@ -88,7 +88,7 @@ prove:
 	$(CARGO) build --locked --release --example route_table
 	$(DIFFERENTIAL) --matcher target/release/examples/route_table --pairs 10000000
 
-## Each guard about who may change access, taken out one at a time: which of them the model of the rule misses; 24 builds
+## Each guard about who may change access, taken out one at a time: lists those whose absence the model does not notice; 24 builds
 prove-guards:
 	@tests/setup.sh test
 	python3 tests/prove/guards.py

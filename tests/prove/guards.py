@@ -1,4 +1,4 @@
-"""Takes each guard out, one at a time, and shows that the model of the rule finds it: `make prove-guards`.
+"""Takes each guard out, one at a time, and lists those whose absence the model of the rule does not notice: `make prove-guards`.
 
     python3 tests/prove/guards.py [--attempts 2500] [NAME...]
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -216,6 +217,9 @@ def main() -> int:
     options = parser.parse_args()
     wanted = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
     tree = ROOT / "target" / "mutants"
+    # What a run left that was stopped.
+    shutil.rmtree(tree, ignore_errors=True)
+    git("worktree", "prune", at=ROOT)
     git("worktree", "add", "--force", "--detach", str(tree), "HEAD", at=ROOT)
     try:
         return run(wanted, tree, options.attempts)

@@ -255,7 +255,7 @@ fn each_way_to_more_is_closed_by_its_sentence() {
     }
 }
 
-/// Before, only an operator could use a group or role that somebody had created: neither has a holder who could give it.
+/// A new group or role has no holder who could give it: without the exception only an operator could use one.
 #[test]
 fn what_a_change_creates_is_given_by_it_with_another_person() {
     let create =
