@@ -142,6 +142,12 @@ impl AssertionSigner {
         claims.text("gate", permit.let_in_by().word());
         claims.text("cluster", permit.cluster().map_or("", |cluster| cluster));
         claims.texts("groups", groups(permit));
+        if let Some(login) = permit.login() {
+            claims.texts("amr", login.amr());
+            if let Some(at) = login.auth_time() {
+                claims.number("auth_time", at.timestamp());
+            }
+        }
         if permit.notifies_customer() {
             // The server has to notify the customer of the request, if the row requires that for one of the caller's
             // roles.

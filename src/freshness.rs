@@ -29,6 +29,7 @@ pub mod push;
 mod pushed;
 mod seen;
 mod shared_read;
+pub mod slides;
 mod strangers;
 
 use std::hash::{BuildHasher as _, RandomState};

@@ -7,6 +7,7 @@
 //! - [`edge`]: one request from the socket to Console and back: sockets, TLS, the upstream servers.
 //! - [`ruling`]: the outcome of one request, and the answer to its caller.
 //! - [`freshness`]: what a principal holds, proven current: the cache and its rule.
+//! - [`identity`]: the gate logs people in: passkeys, sessions of its own, their pages.
 //! - [`journal`]: what happened, made durable: denials before they are answered, the rest behind the answers.
 //! - [`activation`]: the running mapping and how it is replaced.
 //! - [`assertion`]: the gate's statement to Console about the principal of a request.
@@ -32,6 +33,7 @@ pub mod edge;
 pub mod facts;
 pub mod folder_watch;
 pub mod freshness;
+pub mod identity;
 pub mod journal;
 pub mod logged;
 pub mod outbound;
@@ -42,6 +44,7 @@ pub mod ruling;
 pub mod server;
 pub mod settings;
 mod sheet;
+mod signed;
 pub mod spans;
 pub mod text_file;
 pub mod tickets;

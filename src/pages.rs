@@ -25,12 +25,14 @@ mod people;
 mod requests;
 mod reviews;
 mod shell;
-mod template;
+pub(crate) mod template;
 mod tester;
 mod tickets;
 mod viewed;
 mod views;
-mod words;
+pub(crate) mod words;
+
+pub(crate) use shell::{digest_of, sentence};
 
 use policy::firewall::Request;
 use policy::mapping::Mapping;
@@ -48,12 +50,13 @@ use policy::decision::Denial;
 /// Where the pages are.
 pub const PREFIX: &str = "/console/rbac";
 
-const STYLE: &str = include_str!("templates/pages/style.css");
+pub(crate) const STYLE: &str = include_str!("templates/pages/style.css");
 const SCRIPT: &str = include_str!("templates/pages/keys.js");
 /// On the pages of break-glass, and on all while a session runs.
-const GLASS: &str = include_str!("templates/pages/glass.js");
+const GLASS: &str =
+    concat!(include_str!("templates/pages/passkey.js"), include_str!("templates/pages/glass.js"));
 /// No script but the gate's own file, nothing from elsewhere, and in no frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What a page is answered with.

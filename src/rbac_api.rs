@@ -34,6 +34,8 @@ mod viewed;
 mod views;
 mod writes;
 
+pub(crate) use csrf::comes_from_here;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -28,18 +28,21 @@ pub mod ways;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use clock::SharedClock;
 use ledger::keys::KeyRing;
 use policy::decision::Permit;
 use policy::firewall::{Policy, Request};
-use policy::identity::flask_cookie::{CookieVerifier, SessionIdField};
-use policy::identity::session_key::TokenVerifier;
+use policy::identity::flask_cookie::{CookieError, CookieVerifier, SessionIdField};
+use policy::identity::login::TokenKeys;
+use policy::identity::session_key::{SessionKey, TokenVerifier};
 use policy::ids::RequestId;
 use policy::mapping::Freshness;
 
 use crate::activation::MappingHolder;
 use crate::assertion::AssertionSigner;
 use crate::freshness::AccessResolver;
+use crate::freshness::slides::Slides;
 use crate::journal::AuditWriter;
 use crate::journal::decision_log::DecisionLog;
 use crate::journal::drift::DriftReporter;
@@ -76,6 +79,8 @@ pub struct Gate {
     pub probes: Option<ProbeKeys>,
     pub cookies: SessionCredential,
     pub remembered: RememberedCookies,
+    /// What moves the idle ends of the gate's own sessions; `None` where it begins none.
+    pub slides: Option<Slides>,
     /// Why a session did not identify a principal.
     pub strangers: Strangers,
     /// Why requests are not served.
@@ -108,6 +113,19 @@ pub enum SessionCredential {
     Flask(CookieVerifier),
     /// A token that the session is looked up by.
     Token(TokenVerifier),
+    /// A token that the gate gave out.
+    Gate(TokenKeys),
+}
+
+impl SessionCredential {
+    /// The session that a cookie names, where it names one and is not the session itself.
+    pub(crate) fn key_of(&self, cookie: &str, now: DateTime<Utc>) -> Result<SessionKey, CookieError> {
+        match self {
+            SessionCredential::Flask(_) => Err(CookieError::MalformedToken),
+            SessionCredential::Token(tokens) => tokens.verify(cookie, now),
+            SessionCredential::Gate(keys) => keys.verify(cookie),
+        }
+    }
 }
 
 impl Gate {
@@ -140,6 +158,8 @@ pub struct Options {
     /// The field of Flask's session that holds its own id.
     pub session_id: Option<SessionIdField>,
     pub login_path: String,
+    /// Where the pages of the gate's own login are, if it has one.
+    pub identity_path: Option<String>,
     /// Where the gate's own pages lead.
     pub pages: Pages,
     /// The Host that Console sees; without it, the client's.
@@ -164,9 +184,10 @@ impl Options {
     pub fn from_settings(settings: &Settings) -> Options {
         Options {
             admin_id_key: settings.session.admin_id_key.clone(),
-            cookie_name: settings.session.cookie_name.clone(),
+            cookie_name: settings.session.cookie().to_owned(),
             session_id: settings.session.session_id_field(),
             login_path: settings.session.login_path.clone(),
+            identity_path: settings.identity.as_ref().map(|identity| identity.path.clone()),
             pages: settings.pages.clone(),
             upstream_host: settings.upstream.host.clone(),
             trusted_hops: settings.forwarded.trusted_hops,

@@ -30,6 +30,7 @@ use ledger::Notary;
 use pingora::server::Fds;
 use policy::firewall::{Limits, Policy, StripList};
 use policy::identity::flask_cookie::{CookieLimits, CookieVerifier, SigningKeys};
+use policy::identity::login::TokenKeys;
 use store::console::Relations;
 use store::schema::rights;
 use store::{DatabaseUrl, Placement, SharedStore, StoreOptions};
@@ -52,7 +53,9 @@ use crate::edge::tls::pair::PairFiles;
 use crate::edge::tls::{self, CertificateHolder};
 use crate::edge::upstream::{Servers, SharedResolver, SystemResolver};
 use crate::freshness::push::PushTerms;
+use crate::freshness::slides::Slides;
 use crate::freshness::{AccessResolver, Posture};
+use crate::identity::{self, Doors, Identity};
 use crate::journal::decision_log::{DecisionLog, Keeping};
 use crate::journal::drift::DriftReporter;
 use crate::journal::refusals::UpstreamRefusals;
@@ -70,7 +73,7 @@ use crate::ruling::tickets::TicketDesk;
 use crate::ruling::troubles::Troubles;
 use crate::ruling::{Gate, Options, SessionCredential};
 use crate::settings::secrets::{Secret, Secrets};
-use crate::settings::{Assertion, Environment, NewerSchema, PositiveCount, Settings, Upstream};
+use crate::settings::{Assertion, Environment, NewerSchema, PositiveCount, SessionKind, Settings, Upstream};
 use crate::spans::{Collector, Tracer, Value};
 use crate::tickets::{self, Tickets};
 use crate::traffic::Traffic;
@@ -215,6 +218,7 @@ pub fn store_options(settings: &Settings) -> StoreOptions {
         timeout: settings.database.timeout_ms.duration(),
         console: Relations {
             session_payload: settings.session.payload.is_some(),
+            login_sessions: settings.identity.is_some(),
             ..settings.console.0.clone()
         },
     }
@@ -338,7 +342,14 @@ async fn prepare(
         },
         checkpoints: settings.audit.checkpoint_file.clone(),
     };
-    let own_routes = Site::new(RbacApi::new(own_routes, &secrets.assertion_keys));
+    let own_routes = Doors {
+        site: Site::new(RbacApi::new(own_routes, &secrets.assertion_keys)),
+        identity: identity(settings, secrets, &store, &notary, &clock)?,
+    };
+    let slides = settings
+        .identity
+        .as_ref()
+        .map(|identity| Slides::start(store.clone(), clock.clone(), identity.idle()));
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),
@@ -359,6 +370,7 @@ async fn prepare(
         probes: ProbeKeys::new(&secrets.probe_keys),
         cookies: credentials(settings, secrets)?,
         remembered: RememberedCookies::default(),
+        slides,
         strangers: Strangers::default(),
         troubles: Troubles::default(),
         traffic: Traffic::new(mappings.clone()),
@@ -626,11 +638,37 @@ async fn ready_console(store: &SharedStore, settings: &Settings) -> anyhow::Resu
     Ok(())
 }
 
+/// The gate's own login, where the settings want one.
+fn identity(
+    settings: &Settings,
+    secrets: &Secrets,
+    store: &SharedStore,
+    notary: &Notary,
+    clock: &SharedClock,
+) -> anyhow::Result<Option<Identity>> {
+    let Some(terms) = settings.identity.clone() else { return Ok(None) };
+    let passkeys = settings.break_glass.passkeys().map_err(anyhow::Error::msg)?;
+    let passkeys = passkeys.context("[identity] needs `[break_glass] origin`")?;
+    let parts = identity::Parts {
+        store: store.clone(),
+        notary: notary.clone(),
+        clock: clock.clone(),
+        passkeys,
+        tokens: token_keys(secrets),
+        terms,
+        address_detail: settings.audit.client_address,
+    };
+    Ok(Some(Identity::new(parts, &secrets.assertion_keys)))
+}
+
 /// What verifies session cookies.
 pub(crate) fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Result<SessionCredential> {
     let session = &settings.session;
     if let Some(tokens) = session.token_verifier(secrets)? {
         return Ok(SessionCredential::Token(tokens));
+    }
+    if session.kind == SessionKind::Gate {
+        return Ok(SessionCredential::Gate(token_keys(secrets)));
     }
     let fallbacks = secrets.session_fallbacks.iter().map(Secret::expose);
     let secret = secrets.session_key.as_ref().map_or(&b""[..], Secret::expose);
@@ -641,6 +679,11 @@ pub(crate) fn credentials(settings: &Settings, secrets: &Secrets) -> anyhow::Res
         ..CookieLimits::default()
     };
     Ok(SessionCredential::Flask(CookieVerifier::new(keys, limits)))
+}
+
+/// The keys of the tokens of the gate's own sessions.
+fn token_keys(secrets: &Secrets) -> TokenKeys {
+    TokenKeys::derived(secrets.assertion_keys.iter().map(|key| key.secret.expose()))
 }
 
 /// What the firewall refuses and strips.
@@ -655,7 +698,7 @@ pub(crate) fn policy(settings: &Settings) -> Policy {
             body_bytes: firewall.body_bytes,
         },
         allowed_hosts: firewall.allowed_hosts.clone(),
-        session_cookie: settings.session.cookie_name.clone(),
+        session_cookie: settings.session.cookie().to_owned(),
         strip: StripList::with(&firewall.strip_headers),
     }
 }

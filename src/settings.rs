@@ -7,6 +7,7 @@
 pub mod alerts;
 mod console;
 mod freescout;
+pub mod identity;
 pub mod load;
 mod log;
 pub mod otlp;
@@ -34,6 +35,7 @@ use store::control::PRODUCTION;
 pub use alerts::Alerts;
 pub use console::Console;
 pub use freescout::FreeScout;
+pub use identity::{Identity, Keepers};
 pub use log::Log;
 pub use otlp::Otlp;
 pub use pages::Pages;
@@ -60,6 +62,8 @@ pub struct Settings {
     pub console: Console,
     pub mapping: MappingFile,
     pub session: Session,
+    /// `None` where the gate logs no one in.
+    pub identity: Option<Identity>,
     pub access: Access,
     pub firewall: Firewall,
     pub audit: Audit,
@@ -567,6 +571,11 @@ pub const SETTLE_MS: std::ops::RangeInclusive<u64> = 50..=60_000;
 
 /// Less leaves a heartbeat no time for its answer; more is a long time to wait for a revocation.
 pub const MAX_STALENESS_MS: std::ops::RangeInclusive<u64> = 200..=10_000;
+
+/// The longest that a change waits until every gate acts on it: no gate may have a longer lease, and the rest is for the
+/// database.
+pub const LONGEST_BARRIER: std::time::Duration =
+    std::time::Duration::from_millis(*MAX_STALENESS_MS.end() + 5_000);
 
 /// Less would follow a clock that is turned back for a moment.
 pub const LEAST_CLOCK_SETTLE_MS: u64 = 1_000;

@@ -1,14 +1,13 @@
 //! Reports which gates act on a change, after a command that may have revoked something.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use clock::SystemClock;
 use store::SharedStore;
 
 use crate::freshness::barrier::{Barrier, Settled};
-use crate::settings::MAX_STALENESS_MS;
+use crate::settings::LONGEST_BARRIER;
 
 /// Waits until every gate acts on what was committed before, and prints which gates do.
 ///
@@ -30,9 +29,7 @@ pub(super) async fn wait(store: SharedStore) -> anyhow::Result<()> {
 }
 
 async fn settled(store: SharedStore) -> anyhow::Result<Settled> {
-    // No gate may have a longer lease; the rest of the time is for the database.
-    let limit = Duration::from_millis(MAX_STALENESS_MS.end() + 5_000);
-    Barrier::new(store, Arc::new(SystemClock)).settle_now(limit).await.context(
+    Barrier::new(store, Arc::new(SystemClock)).settle_now(LONGEST_BARRIER).await.context(
         "the change is committed, but whether every gate applies it yet could not be determined; each does within \
          its `max_staleness_ms`",
     )

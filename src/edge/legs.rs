@@ -18,6 +18,8 @@ pub(super) struct Legs {
     others: BTreeMap<String, Beside>,
     pub(super) buffers: Arc<Buffers>,
     session_cookie: String,
+    /// Whether the gate begins sessions of its own: only the gate has their cookies.
+    has_logins: bool,
 }
 
 /// The way to a server beside Console.
@@ -50,6 +52,7 @@ impl Legs {
             others: others.collect(),
             console: leg(servers.console, ("console", &settings.upstream)),
             session_cookie: settings.session.cookie_name.clone(),
+            has_logins: settings.identity.is_some(),
             buffers,
         }
     }
@@ -57,11 +60,15 @@ impl Legs {
     /// The way that a permit allows; `None` where its row names a server that this gate does not have.
     pub(super) fn of(&self, permit: &Permit) -> Option<Way<'_>> {
         let Some(name) = permit.upstream() else {
-            return Some(Way { leg: &self.console, host: None, withheld: Withheld::default() });
+            return Some(Way {
+                leg: &self.console,
+                host: None,
+                withheld: Withheld::from_console(self.has_logins),
+            });
         };
         let beside = self.others.get(&**name)?;
         let authorization = matches!(permit.principal(), Some(Principal::Machine { .. }));
-        let withheld = Withheld::of(&self.session_cookie, authorization);
+        let withheld = Withheld::of(&self.session_cookie, self.has_logins, authorization);
         Some(Way { leg: &beside.leg, host: beside.host.as_deref(), withheld })
     }
 }

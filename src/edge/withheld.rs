@@ -1,19 +1,37 @@
-//! What a server beside Console does not get: a credential that only Console and the gate are to have, which is the session's
-//! cookie and a machine's token that the gate has verified. Nor can it set that cookie.
+//! What a server does not get: the cookie of a session that the gate began, which is for the gate alone; and one beside
+//! Console neither the cookie of Console's session nor a machine's token that the gate has verified. Nor can it set these.
+
+use crate::settings::identity::{COOKIE, LOGIN_COOKIE};
 
 /// What a server does not learn of a request, and cannot set.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Withheld<'l> {
-    /// The session's cookie.
-    cookie: Option<&'l str>,
+    /// The cookie of Console's session.
+    session: Option<&'l str>,
+    /// Those of the gate's own login.
+    logins: bool,
     /// Authorization, where the gate has verified its content.
     authorization: bool,
 }
 
 impl<'l> Withheld<'l> {
     /// What a server beside Console does not get.
-    pub(super) fn of(session_cookie: &'l str, authorization: bool) -> Withheld<'l> {
-        Withheld { cookie: Some(session_cookie), authorization }
+    pub(super) fn of(session: &'l str, logins: bool, authorization: bool) -> Withheld<'l> {
+        Withheld { session: Some(session), logins, authorization }
+    }
+
+    /// What Console does not get.
+    pub(super) fn from_console(logins: bool) -> Withheld<'l> {
+        Withheld { session: None, logins, authorization: false }
+    }
+
+    fn withholds_cookies(&self) -> bool {
+        self.session.is_some() || self.logins
+    }
+
+    fn is_one(&self, pair: &[u8]) -> bool {
+        self.session.is_some_and(|cookie| is_named(pair, cookie))
+            || self.logins && [COOKIE, LOGIN_COOKIE].iter().any(|cookie| is_named(pair, cookie))
     }
 
     /// What a field of the request is for the server: `None` leaves it out.
@@ -21,25 +39,25 @@ impl<'l> Withheld<'l> {
         if self.authorization && name.eq_ignore_ascii_case(b"authorization") {
             return None;
         }
-        let Some(cookie) = self.cookie.filter(|_| name.eq_ignore_ascii_case(b"cookie")) else {
+        if !self.withholds_cookies() || !name.eq_ignore_ascii_case(b"cookie") {
             return Some(value.to_vec());
-        };
+        }
         let kept: Vec<&[u8]> = value
             .split(|byte| *byte == b';')
             .map(<[u8]>::trim_ascii)
-            .filter(|pair| !pair.is_empty() && !is_named(pair, cookie))
+            .filter(|pair| !pair.is_empty() && !self.is_one(pair))
             .collect();
         (!kept.is_empty()).then(|| kept.join(&b"; "[..]))
     }
 
     /// Whether the server may set the cookie of this Set-Cookie.
     pub(super) fn may_set(&self, value: &[u8]) -> bool {
-        self.cookie.is_none_or(|cookie| !is_named(value, cookie))
+        !self.is_one(value)
     }
 
     /// Whether everything is as the client sent it.
     pub(super) fn is_nothing(&self) -> bool {
-        self.cookie.is_none() && !self.authorization
+        !self.withholds_cookies() && !self.authorization
     }
 }
 
@@ -56,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_server_beside_console_gets_no_credential_of_consoles() {
-        let withheld = Withheld { cookie: Some("session"), authorization: true };
+        let withheld = Withheld { session: Some("session"), logins: true, authorization: true };
         let table = [
             ("cookie", "session=x", None),
             ("Cookie", "a=1; session=x; b=2", Some("a=1; b=2")),
@@ -67,6 +85,7 @@ mod tests {
             ("cookie", "a=session=x", Some("a=session=x")),
             ("Authorization", "Bearer x", None),
             ("x-cookie", "session=x", Some("session=x")),
+            ("cookie", "__Host-gate=t; a=1; __host-gate=u; __Host-gate-login=v", Some("a=1")),
         ];
         for (name, value, expected) in table {
             let field = withheld.field(name.as_bytes(), value.as_bytes());

@@ -7,6 +7,7 @@ use metrics::counter;
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 use policy::identity::Subject;
+use policy::identity::session_key::Keeper;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{AccessError, Kept};
@@ -63,6 +64,8 @@ impl Strangers {
     pub(super) async fn turn(&self, subject: &Subject) -> Result<Option<SemaphorePermit<'_>>, AccessError> {
         let (lane, refused) = match subject {
             Subject::Machine(_) => (&self.tokens, "gate_token_lookups_refused_total"),
+            // The gate has made its token, so no stranger can name it.
+            Subject::Session(key) if key.keeper() == Keeper::Gate => return Ok(None),
             Subject::Session(_) => (&self.sessions, "gate_session_lookups_refused_total"),
             Subject::Admin { .. } | Subject::Enrolled(_) | Subject::Stated(_) => return Ok(None),
         };

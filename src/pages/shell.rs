@@ -67,7 +67,7 @@ struct Entry {
 }
 
 /// The digest by which the address of a file names its content.
-pub(super) fn digest_of(text: &str) -> String {
+pub(crate) fn digest_of(text: &str) -> String {
     policy::hex::lower(Sha256::digest(text))[..DIGITS].to_owned()
 }
 
@@ -152,7 +152,7 @@ pub(super) fn problem(problem: &Problem, local: Option<&Local<'_>>) -> String {
 }
 
 /// With a capital letter and a full stop.
-pub(super) fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };

@@ -3,7 +3,7 @@
 use askama::Template;
 
 /// A template as text.
-pub(super) fn render(template: &impl Template) -> String {
+pub(crate) fn render(template: &impl Template) -> String {
     // Rendering strings into a string fails only without memory.
     template.render().unwrap_or_default()
 }

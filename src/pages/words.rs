@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::PREFIX;
 
 /// A value that a template hands over: itself, or by reference.
-pub(super) trait Given<T> {
+pub(crate) trait Given<T> {
     fn given(&self) -> T;
 }
 
@@ -79,7 +79,7 @@ pub(super) fn origin(word: &str) -> &str {
 }
 
 /// A time in UTC, for a person.
-pub(super) fn exact(time: impl Given<DateTime<Utc>>) -> String {
+pub(crate) fn exact(time: impl Given<DateTime<Utc>>) -> String {
     time.given().format("%e %b %Y %H:%M UTC").to_string().trim().to_owned()
 }
 
@@ -89,7 +89,7 @@ pub(super) fn exact_or(time: impl Given<Option<DateTime<Utc>>>, otherwise: &str)
 }
 
 /// How long ago, or how long until.
-pub(super) fn relative(now: impl Given<DateTime<Utc>>, time: impl Given<DateTime<Utc>>) -> String {
+pub(crate) fn relative(now: impl Given<DateTime<Utc>>, time: impl Given<DateTime<Utc>>) -> String {
     let (now, time) = (now.given(), time.given());
     let (span, is_past) = if time <= now { (now - time, true) } else { (time - now, false) };
     let text = match span {

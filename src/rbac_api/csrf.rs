@@ -57,24 +57,32 @@ pub(super) fn session_of(request: &Request, principal: &Principal) -> Option<Vec
     }
 }
 
-fn is_of_this_site(request: &Request, principal: &Principal, keys: &Keys, form: Option<&str>) -> bool {
-    let values = |name: &str| -> Vec<&[u8]> {
-        request.fields().iter().filter(|(other, _)| *other == name).map(|(_, value)| value).collect()
-    };
-    let (site, origin) = (values("sec-fetch-site"), values("origin"));
+/// Whether a page of this site has caused the request; `None` where the client says nothing about that.
+pub(crate) fn comes_from_here(request: &Request) -> Option<bool> {
+    let (site, origin) = (values(request, "sec-fetch-site"), values(request, "origin"));
     let is_own =
         |origin: &[u8]| std::str::from_utf8(origin).is_ok_and(|origin| is_origin_of(origin, request.host()));
     match (site.as_slice(), origin.as_slice()) {
-        ([b"same-origin"], []) => true,
-        ([b"same-origin"] | [], [origin]) => is_own(origin),
-        ([], []) => match (values(TOKEN_FIELD).as_slice(), form.map(str::as_bytes)) {
+        ([b"same-origin"], []) => Some(true),
+        ([b"same-origin"] | [], [origin]) => Some(is_own(origin)),
+        ([], []) => None,
+        _ => Some(false),
+    }
+}
+
+fn is_of_this_site(request: &Request, principal: &Principal, keys: &Keys, form: Option<&str>) -> bool {
+    comes_from_here(request).unwrap_or_else(|| {
+        match (values(request, TOKEN_FIELD).as_slice(), form.map(str::as_bytes)) {
             (&[token], None) | ([], Some(token)) => {
                 session_of(request, principal).is_some_and(|session| keys.is_csrf_token(&session, token))
             }
             _ => false,
-        },
-        _ => false,
-    }
+        }
+    })
+}
+
+fn values<'r>(request: &'r Request, name: &str) -> Vec<&'r [u8]> {
+    request.fields().iter().filter(|(other, _)| *other == name).map(|(_, value)| value).collect()
 }
 
 /// Whether an origin is of the host that was asked. The scheme is not compared: TLS may end in front of the gate.

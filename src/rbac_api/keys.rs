@@ -1,46 +1,38 @@
-//! What the API signs: tokens against requests of other sites, and cursors. The keys are derived from those of the
-//! assertion, so that there is no further secret; each purpose has its own.
+//! What the API signs: tokens against requests of other sites, and cursors.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::reply::Problem;
 use crate::settings::secrets::NamedKey;
+use crate::signed::Signer;
 
-type Tag = Hmac<Sha256>;
-
-/// Signs with the first key, and accepts what any of them has signed: keys are rotated gate by gate.
+/// A signer for each purpose.
 pub(super) struct Keys {
-    csrf: Vec<Tag>,
-    cursors: Vec<Tag>,
+    csrf: Signer,
+    cursors: Signer,
 }
 
 impl Keys {
     pub(super) fn new(keys: &[NamedKey]) -> Keys {
-        let derived =
-            |purpose: &str| keys.iter().filter_map(|key| derived(key.secret.expose(), purpose)).collect();
-        Keys { csrf: derived("console-gate csrf token 1"), cursors: derived("console-gate cursor 1") }
+        let signer = |purpose| Signer::new(keys, purpose);
+        Keys { csrf: signer("console-gate csrf token 1"), cursors: signer("console-gate cursor 1") }
     }
 
     /// The token that a page of this session sends with what it changes.
     pub(super) fn csrf_token(&self, session: &[u8]) -> Option<String> {
-        self.csrf.first().map(|key| signature(key, session))
+        self.csrf.signature(session)
     }
 
     /// Whether a token is of this session.
     pub(super) fn is_csrf_token(&self, session: &[u8], token: &[u8]) -> bool {
-        is_signed(&self.csrf, session, token)
+        self.csrf.is_signed(session, token)
     }
 
     /// A place in a list, for the client to give back. `list` is what it is a place in: the route and its filters.
     pub(super) fn cursor(&self, list: &str, place: &impl Serialize) -> Option<String> {
-        let place = URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).ok()?);
-        let tag = signature(self.cursors.first()?, &signed(list, &place));
-        Some(format!("{place}.{tag}"))
+        self.cursors.seal(list, place)
     }
 
     /// The place that a cursor names.
@@ -50,38 +42,8 @@ impl Keys {
     /// It is not one of this list.
     pub(super) fn place<T: DeserializeOwned>(&self, list: &str, cursor: &str) -> Result<T, Problem> {
         let refused = || Problem::new(400, "`cursor` is not a cursor of this list with these filters");
-        let (place, tag) = cursor.split_once('.').ok_or_else(refused)?;
-        if !is_signed(&self.cursors, &signed(list, place), tag.as_bytes()) {
-            return Err(refused());
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(place).map_err(|_| refused())?;
-        serde_json::from_slice(&bytes).map_err(|_| refused())
+        self.cursors.open(list, cursor).ok_or_else(refused)
     }
-}
-
-fn signed(list: &str, place: &str) -> Vec<u8> {
-    format!("{}:{list}{place}", list.len()).into_bytes()
-}
-
-fn derived(key: &[u8], purpose: &str) -> Option<Tag> {
-    let mut tag = Tag::new_from_slice(key).ok()?;
-    tag.update(purpose.as_bytes());
-    Tag::new_from_slice(&tag.finalize().into_bytes()).ok()
-}
-
-fn signature(key: &Tag, bytes: &[u8]) -> String {
-    let mut tag = key.clone();
-    tag.update(bytes);
-    URL_SAFE_NO_PAD.encode(tag.finalize().into_bytes())
-}
-
-fn is_signed(keys: &[Tag], bytes: &[u8], signature: &[u8]) -> bool {
-    let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };
-    keys.iter().any(|key| {
-        let mut tag = key.clone();
-        tag.update(bytes);
-        tag.verify_slice(&signature).is_ok()
-    })
 }
 
 /// A SHA-256 as hexadecimal digits.
@@ -91,6 +53,9 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
     use crate::settings::secrets::Secret;
 

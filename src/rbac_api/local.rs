@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use policy::decision::body::BodyFacts;
-use policy::decision::{self, Control, Permit, Question, Rejection, Target, decide};
+use policy::decision::{self, Control, Permit, Question, Rejection, Target, decide, stepped_up};
 use policy::firewall::{Policy, Request, inspect};
 use policy::mapping::Mapping;
 use serde::de::DeserializeOwned;
@@ -193,7 +193,9 @@ impl Local<'_> {
         let permit = self.permit(&request)?;
         let body = call.body.map(Value::to_string).unwrap_or_default();
         let (id, options) = (self.asked.id, self.asked.options);
-        let asked = OwnRequest { request: &request, id, permit: &permit, body: body.as_bytes(), options };
+        let client = self.asked.client;
+        let asked =
+            OwnRequest { request: &request, id, permit: &permit, body: body.as_bytes(), options, client };
         match routes::find(request.method(), request.target().path()) {
             Met::Route(endpoint, values) => {
                 Box::pin(self.api.answer_to(&asked, &self.caller, endpoint, &values)).await
@@ -211,7 +213,8 @@ impl Local<'_> {
             control: Some(&self.caller.control),
             body: &BodyFacts::NotRead,
         };
-        match decide(&question).outcome {
+        let outcome = decide(&question).outcome;
+        match stepped_up(outcome, &target, self.asked.permit.login(), self.api.parts.clock.now()) {
             Ok(permit) if permit.served_by_gate() => Ok(permit),
             Ok(_) => Err(Problem::new(
                 404,
@@ -223,6 +226,9 @@ impl Local<'_> {
                 let could: Vec<&str> = could.iter().map(String::as_str).collect();
                 let detail = format!("this takes {}", required.join(" and "));
                 Err(Problem::forbidden(denial.lack.reason.word(), detail, &could).requiring(required))
+            }
+            Err(Rejection::StepUp(_)) => {
+                Err(Problem::new(401, "this takes a passkey that has signed a moment ago: log in again"))
             }
             Err(_) => Err(Problem::new(404, "FLAG_RBAC_V2 is off, or no row covers this address of the API")),
         }

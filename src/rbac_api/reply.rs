@@ -21,12 +21,12 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// 200 with a body.
-    pub(super) fn ok(body: Value) -> Reply {
+    pub(crate) fn ok(body: Value) -> Reply {
         Reply { status: 200, fields: Vec::new(), body: Some(body) }
     }
 
     /// An answer without a body.
-    pub(super) fn empty(status: u16) -> Reply {
+    pub(crate) fn empty(status: u16) -> Reply {
         Reply { status, fields: Vec::new(), body: None }
     }
 
@@ -37,13 +37,13 @@ impl Reply {
 
     /// With another status.
     #[must_use]
-    pub(super) fn with_status(self, status: u16) -> Reply {
+    pub(crate) fn with_status(self, status: u16) -> Reply {
         Reply { status, ..self }
     }
 
     /// Adds a field.
     #[must_use]
-    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         self.fields.push((name, value.into()));
         self
     }
@@ -126,7 +126,7 @@ impl Problem {
 
     /// Adds a header field.
     #[must_use]
-    pub(super) fn with_field(mut self, name: &'static str, value: impl Into<String>) -> Problem {
+    pub(crate) fn with_field(mut self, name: &'static str, value: impl Into<String>) -> Problem {
         self.fields.push((name, value.into()));
         self
     }
@@ -195,7 +195,7 @@ pub(super) fn page(outcome: &Outcome, asked: Asked<'_>) -> Response {
 }
 
 /// An outcome as a whole response.
-pub(super) fn response(outcome: Outcome, id: RequestId) -> Response {
+pub(crate) fn response(outcome: Outcome, id: RequestId) -> Response {
     let mut fields = vec![("cache-control", "no-store".to_owned()), ("x-request-id", id.to_string())];
     let (status, kind, body, more) = match outcome {
         Ok(Reply { status, fields, body }) => (status, "application/json", body, fields),

@@ -36,7 +36,7 @@ use super::views::{self, etag};
 use super::{Caller, RbacApi};
 use crate::freshness::barrier::Barrier;
 use crate::ruling::own_routes::OwnRequest;
-use crate::settings::MAX_STALENESS_MS;
+use crate::settings::LONGEST_BARRIER;
 use crate::tickets::{TicketError, must_be_open};
 
 /// How long a change waits for those before it.
@@ -478,10 +478,8 @@ impl RbacApi {
 
     /// Waits until no gate acts on what was before.
     pub(super) async fn settle(&self) -> Result<(), Problem> {
-        // No gate may have a longer lease; the rest is for the database.
-        let limit = Duration::from_millis(MAX_STALENESS_MS.end() + 5_000);
         let barrier = Barrier::new(self.parts.store.clone(), self.parts.clock.clone());
-        barrier.settle_now(limit).await.map(drop).map_err(|error| {
+        barrier.settle_now(LONGEST_BARRIER).await.map(drop).map_err(|error| {
             tracing::error!(%error, "a revocation is committed, and whether every gate applies it is not known");
             Problem::new(
                 503,

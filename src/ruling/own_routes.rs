@@ -3,6 +3,8 @@
 //! Every answer leaves through [`Gate::serve_own`], which makes the audit row of a 403 durable first, so that no endpoint can
 //! forget it.
 
+use std::net::IpAddr;
+
 use ledger::event::AuditEvent;
 use metrics::counter;
 use policy::decision::{Denial, Permit};
@@ -29,6 +31,7 @@ pub struct OwnRequest<'r> {
     pub permit: &'r Permit,
     pub body: &'r [u8],
     pub options: &'r Options,
+    pub client: Option<IpAddr>,
 }
 
 /// An answer of such a route.
@@ -74,7 +77,9 @@ impl Gate {
         let Incoming { request, id, .. } = *incoming;
         let permit = &permitted.permit;
         let Some(own) = &self.own_routes else { return Response::unavailable(self.asked(request, id)) };
-        let answer = own.serve(OwnRequest { request, id, permit, body, options: &self.options }).await;
+        let client = incoming.client;
+        let answer =
+            own.serve(OwnRequest { request, id, permit, body, options: &self.options, client }).await;
         if answer.response.status != 403 {
             return answer.response;
         }

@@ -11,7 +11,7 @@ use policy::decision::body::{self, BodyError, BodyFacts, ContentHeaders};
 use policy::decision::ticket::TicketFacts;
 use policy::decision::{
     Caller, Control, Drift, GateInForce, Outcome, Permit, Question, Rejection, Target, Verdict, decide,
-    decide_with, gate_in_force, gate_word, outcome_word, rests_on_break_glass,
+    decide_with, gate_in_force, gate_word, outcome_word, rests_on_break_glass, stepped_up,
 };
 use policy::firewall::{Framing, Refusal, Request};
 use policy::hex;
@@ -272,8 +272,15 @@ impl Gate {
         let question =
             Question { upgrade: incoming.upgrade, target, caller, control: Some(&control), body: &facts };
         let deciding = span(trace, "decide");
-        let verdict = decide_with(&question, &ticket);
+        let mut verdict = decide_with(&question, &ticket);
         drop(deciding);
+        if incoming.probe.is_none() {
+            let now = self.steady_clock.now();
+            if let Some(slides) = &self.slides {
+                slides.used(&access, now);
+            }
+            verdict.outcome = stepped_up(verdict.outcome, &target, access.login().map(AsRef::as_ref), now);
+        }
         if let Caller::Presented = caller {
             self.count_presented(&verdict, &target, mapping, &control, incoming);
         }
@@ -388,7 +395,8 @@ impl Gate {
         incoming: &Incoming<'_>,
     ) {
         // A path that exists for no caller is not a decision: a quiet path, a row of the gate's own while V2 is off.
-        let is_noise = matches!(verdict.outcome, Err(Rejection::Quiet));
+        // Nor is it decided before the caller's passkey has signed.
+        let is_noise = matches!(verdict.outcome, Err(Rejection::Quiet | Rejection::StepUp(_)));
         let log = self.decisions.as_ref().filter(|_| incoming.probe.is_none() && !is_noise);
         let Some(log) = log else { return };
         let row = target.row();
@@ -476,8 +484,8 @@ impl Gate {
                 let (cookie, now) = (unquoted(cookie), self.steady_clock.now());
                 self.remembered.identify(cookies, cookie, now, |session| self.identify_flask(session))
             }
-            SessionCredential::Token(tokens) => tokens
-                .verify(unquoted(cookie), self.steady_clock.now())
+            credential @ (SessionCredential::Token(_) | SessionCredential::Gate(_)) => credential
+                .key_of(unquoted(cookie), self.steady_clock.now())
                 .map(|key| Some(Identified { subject: Subject::Session(key), session: None })),
         };
         identified.unwrap_or_else(|error| {
@@ -513,11 +521,13 @@ impl Gate {
                     verified.push(Verified { index, issued_at: Some(session.issued_at), admin });
                 }
             }
-            SessionCredential::Token(tokens) => {
+            credential @ (SessionCredential::Token(_) | SessionCredential::Gate(_)) => {
                 let keys: Vec<_> = sessions
                     .iter()
                     .enumerate()
-                    .filter_map(|(index, cookie)| Some((index, tokens.verify(unquoted(cookie), now).ok()?)))
+                    .filter_map(|(index, cookie)| {
+                        Some((index, credential.key_of(unquoted(cookie), now).ok()?))
+                    })
                     .collect();
                 let looks_up = asks_who && keys.len() > 1;
                 let deadline = Instant::now() + self.options.decision_time;

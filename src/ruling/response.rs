@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use policy::decision::{Denial, Reason, Rejection};
 use policy::firewall::Refusal;
 use policy::ids::RequestId;
@@ -84,6 +86,7 @@ impl Response {
                 Response::to(asked, Help::Elsewhere, (404, "not_found"), "Not Found", detail).named("quiet")
             }
             Rejection::Upgrade => Response::to_refusal(Refusal::Upgrade, form, id),
+            Rejection::StepUp(age) => step_up(asked, *age),
         }
     }
 
@@ -217,6 +220,20 @@ fn login(asked: Asked<'_>) -> Response {
         }
     };
     response.named("login")
+}
+
+/// To the page on which a passkey signs; without a login of the gate's own, nothing can (RFC 9470).
+fn step_up(asked: Asked<'_>, age: Duration) -> Response {
+    let detail = "This address requires a passkey that has signed a moment ago.";
+    let response = Response::to(asked, Help::LogIn, (401, "step_up"), "Use your passkey", detail);
+    let challenge =
+        format!("Bearer error=\"insufficient_user_authentication\", max_age=\"{}\"", age.as_secs());
+    let response = match (asked.form(), asked.step_up_address()) {
+        (Form::Page, Some(location)) => Response { status: 302, ..response }.with("location", location),
+        (Form::Fragment, Some(location)) => response.with("hx-redirect", location),
+        (Form::Page | Form::Fragment | Form::Problem, _) => response,
+    };
+    response.with("www-authenticate", challenge).named("step-up")
 }
 
 fn unauthorized(asked: Asked<'_>) -> Response {

@@ -71,6 +71,15 @@ impl Asked<'_> {
         }
     }
 
+    /// The page on which a passkey signs, with the way back; `None` where the gate has no login.
+    pub fn step_up_address(&self) -> Option<String> {
+        let page = format!("{}/step-up", self.options.identity_path.as_ref()?);
+        Some(match self.after_login() {
+            Some(next) => format!("{page}?next={}", utf8_percent_encode(next, QUERY_VALUE)),
+            None => page,
+        })
+    }
+
     /// The page that the person is to see after the login: the one that htmx works in, or what was asked for. A form cannot
     /// be sent again by a redirect.
     fn after_login(&self) -> Option<&str> {

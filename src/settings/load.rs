@@ -13,7 +13,7 @@ use super::console::{Console, Written};
 use super::wording::worded;
 use super::{Settings, Upstream};
 
-const SECTIONS: [&str; 30] = [
+const SECTIONS: [&str; 31] = [
     "environment",
     "environments",
     "listen",
@@ -25,6 +25,7 @@ const SECTIONS: [&str; 30] = [
     "console",
     "mapping",
     "session",
+    "identity",
     "access",
     "firewall",
     "audit",
@@ -307,6 +308,7 @@ impl Reader<'_> {
             console: self.console(&mut table),
             mapping: self.section(&mut table, "mapping"),
             session: self.section(&mut table, "session"),
+            identity: self.section(&mut table, "identity"),
             access: self.section(&mut table, "access"),
             firewall: self.section(&mut table, "firewall"),
             audit: self.section(&mut table, "audit"),
@@ -478,6 +480,12 @@ impl Reader<'_> {
             if !path.starts_with('/') || path.starts_with("//") {
                 report(section, &format!("`{key}` must be a path that begins with one `/`, not `{path}`"));
             }
+        }
+        if let Some(mistake) = super::identity::missing(&settings.session, settings.identity.as_ref()) {
+            report("session", mistake);
+        }
+        for mistake in settings.identity.iter().flat_map(|one| one.mistakes(&settings.break_glass)) {
+            report("identity", &mistake);
         }
         for mistake in settings.session.mistakes() {
             report("session", &mistake);

@@ -5,6 +5,7 @@
 //! | `flask` | the whole session, signed | nothing; with `session_id_key`, the session's row |
 //! | `opaque` | a token | the session's row |
 //! | `signed` | a token, signed by itsdangerous | the session's row, if the signature is right |
+//! | `gate` | a token that the gate gave out at a login (`[identity]`) | the session's row, if the gate made the token |
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub struct Session {
     pub secret_key_file: Option<PathBuf>,
     /// The variable that holds `SECRET_KEY_FALLBACKS`, separated by commas.
     pub fallbacks_env: Option<String>,
+    /// Of Console's session; that of the gate has a name of its own.
     pub cookie_name: String,
     /// How old a cookie with a timestamp may be.
     #[serde(deserialize_with = "times::some_seconds")]
@@ -110,6 +112,8 @@ pub enum SessionKind {
     Opaque,
     /// A token, signed by itsdangerous.
     Signed,
+    /// The token of a session that the gate itself began (`[identity]`).
+    Gate,
 }
 
 impl SessionKind {
@@ -119,6 +123,7 @@ impl SessionKind {
             SessionKind::Flask => "flask",
             SessionKind::Opaque => "opaque",
             SessionKind::Signed => "signed",
+            SessionKind::Gate => "gate",
         }
     }
 }
@@ -191,6 +196,14 @@ pub enum DerivationSetting {
 }
 
 impl Session {
+    /// The name of the cookie that identifies a caller.
+    pub fn cookie(&self) -> &str {
+        match self.kind {
+            SessionKind::Gate => super::identity::COOKIE,
+            SessionKind::Flask | SessionKind::Opaque | SessionKind::Signed => &self.cookie_name,
+        }
+    }
+
     /// How old Flask's cookie may be.
     pub fn flask_max_age(&self) -> Duration {
         Duration::from_secs(self.max_age_seconds.unwrap_or(FLASK_MAX_AGE_SECONDS))
@@ -209,7 +222,8 @@ impl Session {
 
     /// Whether something in the session is signed, so that the secret key is needed.
     pub fn needs_secret(&self) -> bool {
-        self.kind != SessionKind::Opaque || self.payload == Some(PayloadSetting::Django)
+        let is_signed = matches!(self.kind, SessionKind::Flask | SessionKind::Signed);
+        is_signed || self.payload == Some(PayloadSetting::Django)
     }
 
     /// What no single key can know, each with how to fix it.
@@ -224,11 +238,12 @@ impl Session {
             }
         };
         let (is_flask, is_signed) = (self.kind == SessionKind::Flask, self.kind == SessionKind::Signed);
+        let has_row = is_signed || self.kind == SessionKind::Opaque;
         let with_row = "`kind = \"opaque\"` or \"signed\"";
         misplaced("session_id_key", self.session_id_key.is_some(), is_flask, "`kind = \"flask\"`");
-        misplaced("lookup", self.lookup.is_some(), !is_flask, with_row);
-        misplaced("key_prefix", self.key_prefix.is_some(), !is_flask, with_row);
-        misplaced("payload", self.payload.is_some(), !is_flask, with_row);
+        misplaced("lookup", self.lookup.is_some(), has_row, with_row);
+        misplaced("key_prefix", self.key_prefix.is_some(), has_row, with_row);
+        misplaced("payload", self.payload.is_some(), has_row, with_row);
         misplaced("signer", self.signer.is_some(), is_signed, "`kind = \"signed\"`");
         misplaced("salt", self.salt.is_some(), is_signed, "`kind = \"signed\"`");
         misplaced("digest", self.digest.is_some(), is_signed, "`kind = \"signed\"`");
@@ -285,7 +300,7 @@ impl Session {
     /// The secret key is missing or empty.
     pub fn token_verifier(&self, secrets: &Secrets) -> Result<Option<TokenVerifier>, SigningKeysError> {
         let form = match self.kind {
-            SessionKind::Flask => return Ok(None),
+            SessionKind::Flask | SessionKind::Gate => return Ok(None),
             SessionKind::Opaque => TokenForm::Opaque,
             SessionKind::Signed => TokenForm::Signed {
                 keys: keys(&self.signing(), secrets)?,

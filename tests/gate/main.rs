@@ -41,6 +41,7 @@ mod golden;
 mod half_written;
 mod headers;
 mod honest;
+mod identity;
 mod key_set;
 mod kill_switch;
 mod late_database;

@@ -4,6 +4,7 @@
 //! console-gate passkey invite -> code -> first passkey            (by the code and the admin's session)
 //! a passkey signs             -> a further one
 //! a passkey signs             -> its purpose: an admin, an action, a digest of the agreed terms
+//! a passkey signs             -> a login: whose it is says the passkey
 //! ```
 //!
 //! A challenge lives for a minute in the database, so that any gate can accept its answer, and is deleted at the first
@@ -26,8 +27,8 @@ use sha2::{Digest as _, Sha256};
 use store::passkeys::{NewChallenge, NewInvite, Registered, StoredPasskey};
 use store::{SharedStore, StoreError};
 use webauthn_rs::prelude::{
-    Passkey, PasskeyAuthentication, PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential,
-    Url, Uuid, WebauthnError,
+    AuthenticationResult, DiscoverableAuthentication, DiscoverableKey, Passkey, PasskeyAuthentication,
+    PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential, Url, Uuid, WebauthnError,
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 use zeroize::Zeroizing;
@@ -35,7 +36,7 @@ use zeroize::Zeroizing;
 /// How long a challenge waits for its answer.
 const ANSWER_TIME: TimeDelta = TimeDelta::seconds(60);
 /// How long a code is valid.
-const CODE_TIME: TimeDelta = TimeDelta::minutes(15);
+const CODE_TIME: TimeDelta = TimeDelta::minutes(10);
 /// The longest name of a passkey, in characters.
 const MOST_LABEL: usize = 80;
 /// The most passkeys of one admin.
@@ -50,6 +51,10 @@ pub enum Purpose {
     Add,
     /// A break-glass session is to start.
     Start,
+    /// A login session proves again who holds it.
+    StepUp,
+    /// An admin logs in. Its challenge is not stored.
+    Login,
 }
 
 impl Purpose {
@@ -59,6 +64,8 @@ impl Purpose {
             Purpose::Register => "register",
             Purpose::Add => "add",
             Purpose::Start => "start",
+            Purpose::StepUp => "step_up",
+            Purpose::Login => "login",
         }
     }
 }
@@ -120,6 +127,8 @@ pub enum Proof<'p> {
     Code(&'p str),
     /// For a further passkey: the answer of an existing one.
     Passkey(&'p Answer),
+    /// The login session that the request came with: one whose purpose this is, or one that a passkey has just proved. Its id.
+    Session(&'p str),
 }
 
 /// The state stored while a passkey is being registered.
@@ -129,6 +138,9 @@ struct Registering {
     label: String,
     handle: Uuid,
     code_sha256: Option<String>,
+    /// The login session that it belongs to, where it belongs to one.
+    #[serde(default)]
+    session: Option<String>,
 }
 
 /// The admin that asks, and where the steps are recorded.
@@ -228,33 +240,79 @@ impl Passkeys {
         let state: PasskeyAuthentication =
             serde_json::from_str(&state).map_err(|_| PasskeyError::Unreadable)?;
         let handle = credential.response.user_handle.clone();
+        // The passkeys at present, not those at the time of the challenge.
+        let id = URL_SAFE_NO_PAD.encode(credential.get_credential_id());
+        let stored = asking.store.passkeys(Some(asking.admin), false).await?;
+        let stored = stored.into_iter().find(|passkey| passkey.credential_id == id);
         let webauthn = self.webauthn.clone();
         let verify = move || webauthn.finish_passkey_authentication(&credential, &state);
-        let result = apart(verify).await?;
-        let result = result.map_err(|error| PasskeyError::Refused(word_of(&error)))?;
-        if !result.user_verified() {
-            return Err(PasskeyError::Refused("user_not_verified"));
-        }
-        // The passkeys at present, not those at the time of the challenge.
-        let stored = asking.store.passkeys(Some(asking.admin), false).await?;
-        let id = URL_SAFE_NO_PAD.encode(result.cred_id());
-        let stored = stored.into_iter().find(|passkey| passkey.credential_id == id);
-        let stored = stored.ok_or(PasskeyError::Refused("revoked"))?;
-        let mut passkey = credential_of(&stored)?;
-        if let Some(handle) = &handle {
-            let own = Uuid::parse_str(&stored.user_handle).map_err(|_| PasskeyError::Unreadable)?;
-            if handle.as_slice() != own.as_bytes() {
-                return Err(PasskeyError::Refused("another_user"));
+        let result = match apart(verify).await? {
+            Ok(result) => result,
+            Err(error) => {
+                return Err(refused(asking.store, asking.notary, stored.as_ref(), &error, asking.now).await?);
             }
+        };
+        let stored = stored.ok_or(PasskeyError::Refused("revoked"))?;
+        if let Some(handle) = &handle
+            && handle.as_slice() != own_handle(&stored)?.as_bytes()
+        {
+            return Err(PasskeyError::Refused("another_user"));
         }
-        passkey.update_credential(&result);
-        let text = serde_json::to_string(&passkey).map_err(|_| PasskeyError::Unreadable)?;
-        let counter = i64::from(result.counter());
-        match asking.store.use_passkey(&stored.id, &text, counter, asking.now).await? {
-            true => Ok(stored.id),
-            // Another answer with the same signature count came first, or the passkey was revoked just now.
-            false => Err(PasskeyError::Refused("counter_went_back")),
+        note_use(asking.store, &stored, &result, asking.now).await?;
+        Ok(stored.id)
+    }
+
+    /// Asks any passkey to log its owner in. Nothing is stored: the caller keeps the second part, and gives it back as it was.
+    ///
+    /// # Errors
+    ///
+    /// No challenge could be made.
+    pub fn begin_login(&self) -> Result<(Value, String), PasskeyError> {
+        let started = self.webauthn.start_discoverable_authentication();
+        let (options, state) = started.map_err(PasskeyError::Webauthn)?;
+        let mut options = serde_json::to_value(options).map_err(|_| PasskeyError::Unreadable)?;
+        let state = serde_json::to_string(&state).map_err(|_| PasskeyError::Unreadable)?;
+        Ok((options["publicKey"].take(), state))
+    }
+
+    /// Verifies the answer to such a challenge, and returns the passkey: whose it is says its stored row, not the answer.
+    ///
+    /// # Errors
+    ///
+    /// The answer does not match the challenge, or no live passkey has given it.
+    pub async fn finish_login(
+        &self,
+        store: &SharedStore,
+        notary: &Notary,
+        state: &str,
+        credential: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<StoredPasskey, PasskeyError> {
+        let answer: PublicKeyCredential = read(credential)?;
+        given_in_own_page(credential)?;
+        let state: DiscoverableAuthentication =
+            serde_json::from_str(state).map_err(|_| PasskeyError::Unreadable)?;
+        let (handle, id) = self
+            .webauthn
+            .identify_discoverable_authentication(&answer)
+            .map_err(|_| PasskeyError::Refused("no_user_handle"))?;
+        let stored = store.passkey_of(&URL_SAFE_NO_PAD.encode(id)).await?;
+        let stored = stored.ok_or(PasskeyError::Refused("another_credential"))?;
+        if !stored.is_live() {
+            return Err(PasskeyError::Refused("revoked"));
         }
+        if handle != own_handle(&stored)? {
+            return Err(PasskeyError::Refused("another_user"));
+        }
+        // By the id that the answer names, so that the library has this one alone to verify with.
+        let key = DiscoverableKey::from(&credential_of(&stored)?);
+        let webauthn = self.webauthn.clone();
+        let verify = move || webauthn.finish_discoverable_authentication_v2(&answer, state, &key);
+        match apart(verify).await? {
+            Ok(result) => note_use(store, &stored, &result, now).await?,
+            Err(error) => return Err(refused(store, notary, Some(&stored), &error, now).await?),
+        }
+        Ok(stored)
     }
 
     /// Begins to register a passkey.
@@ -270,8 +328,13 @@ impl Passkeys {
     ) -> Result<Challenge, PasskeyError> {
         let label = checked_label(label)?;
         let all = asking.store.passkeys(Some(asking.admin), true).await?;
-        let live = || all.iter().filter(|passkey| passkey.revoked_at.is_none());
+        let live = || all.iter().filter(|passkey| passkey.is_live());
+        let mut session = None;
         let code_sha256 = match proof {
+            Proof::Session(id) => {
+                session = Some(id.to_owned());
+                None
+            }
             Proof::Code(code) => {
                 if live().next().is_some() {
                     return Err(PasskeyError::HasPasskeys);
@@ -298,8 +361,14 @@ impl Passkeys {
         let (name, known) = (asking.admin, (!known.is_empty()).then_some(known));
         let started = self.webauthn.start_passkey_registration(handle, name, name, known);
         let (options, state) = started.map_err(PasskeyError::Webauthn)?;
-        let state = Registering { state, label, handle, code_sha256 };
-        keep(asking, Purpose::Register, "", &state, &options).await
+        let bound = session.as_deref().unwrap_or_default().to_owned();
+        let state = Registering { state, label, handle, code_sha256, session };
+        let mut options = serde_json::to_value(options).map_err(|_| PasskeyError::Unreadable)?;
+        if !bound.is_empty() {
+            // The library asks for the opposite. Only a passkey that names its owner by itself can log in.
+            options["publicKey"]["authenticatorSelection"] = json!({ "residentKey": "required", "requireResidentKey": true, "userVerification": "required" });
+        }
+        keep(asking, Purpose::Register, &bound, &state, &options).await
     }
 
     /// Asks a passkey of the admin to sign for the registration of a further one with that name.
@@ -318,7 +387,21 @@ impl Passkeys {
     ///
     /// The answer does not match the challenge, or the code has been used in the meantime.
     pub async fn register(&self, asking: Asking<'_>, answer: &Answer) -> Result<StoredPasskey, PasskeyError> {
-        let registered = Box::pin(self.registered(asking, answer)).await;
+        self.register_in(asking, "", answer).await
+    }
+
+    /// The same, for the login session in which the registration began.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Passkeys::register`], or it began in another session.
+    pub async fn register_in(
+        &self,
+        asking: Asking<'_>,
+        session: &str,
+        answer: &Answer,
+    ) -> Result<StoredPasskey, PasskeyError> {
+        let registered = Box::pin(self.registered(asking, session, answer)).await;
         match &registered {
             Err(PasskeyError::Refused(why)) => refuse(asking, Purpose::Register, why).await?,
             Err(PasskeyError::BadCode) => refuse(asking, Purpose::Register, "bad_code").await?,
@@ -327,29 +410,46 @@ impl Passkeys {
         registered
     }
 
-    async fn registered(&self, asking: Asking<'_>, answer: &Answer) -> Result<StoredPasskey, PasskeyError> {
+    async fn registered(
+        &self,
+        asking: Asking<'_>,
+        session: &str,
+        answer: &Answer,
+    ) -> Result<StoredPasskey, PasskeyError> {
         let credential: RegisterPublicKeyCredential = read(&answer.credential)?;
-        let state = take(asking, Purpose::Register, "", &answer.challenge).await?;
+        let state = take(asking, Purpose::Register, session, &answer.challenge).await?;
         given_in_own_page(&answer.credential)?;
-        let Registering { state, label, handle, code_sha256 } =
+        let Registering { state, label, handle, code_sha256, session } =
             serde_json::from_str(&state).map_err(|_| PasskeyError::Unreadable)?;
         let webauthn = self.webauthn.clone();
         let passkey = apart(move || webauthn.finish_passkey_registration(&credential, &state)).await?;
         let passkey = passkey.map_err(|error| PasskeyError::Refused(word_of(&error)))?;
+        let text = serde_json::to_value(&passkey).map_err(|_| PasskeyError::Unreadable)?;
+        // Whatever the stored state asked for (CVE-2026-47841).
+        if text["cred"]["user_verified"] != json!(true) {
+            return Err(PasskeyError::Refused("user_not_verified"));
+        }
         let stored = StoredPasskey {
             id: uuid::Uuid::new_v4().to_string(),
             admin: asking.admin.to_owned(),
             user_handle: handle.to_string(),
             credential_id: URL_SAFE_NO_PAD.encode(passkey.cred_id()),
-            credential: serde_json::to_string(&passkey).map_err(|_| PasskeyError::Unreadable)?,
+            credential: text.to_string(),
             counter: 0,
             label,
             registered_at: asking.now.trunc_subsecs(6),
             last_used_at: None,
             revoked_at: None,
             revoked_by: None,
+            suspended_at: None,
+            discoverable: session.is_some(),
         };
-        let detail = json!({ "proof": if code_sha256.is_some() { "code" } else { "passkey" } });
+        let proof = match (&code_sha256, &session) {
+            (Some(_), _) => "code",
+            (None, Some(_)) => "session",
+            (None, None) => "passkey",
+        };
+        let detail = json!({ "proof": proof, "session": session });
         let note = note(asking, "registered", Some(&stored.id), detail, asking.admin);
         match asking.store.add_passkey(&stored, code_sha256.as_deref(), &note).await? {
             Registered::Done => Ok(stored),
@@ -389,6 +489,57 @@ pub async fn invite(asking: Asking<'_>, by: &str) -> Result<Zeroizing<String>, P
 pub async fn revoke(asking: Asking<'_>, id: &str, by: &str) -> Result<bool, PasskeyError> {
     let note = note(asking, "revoked", Some(id), Value::Null, by);
     Ok(asking.store.revoke_passkey(id, by, asking.now, &note).await?)
+}
+
+/// The user handle of the passkey's owner.
+fn own_handle(stored: &StoredPasskey) -> Result<Uuid, PasskeyError> {
+    Uuid::parse_str(&stored.user_handle).map_err(|_| PasskeyError::Unreadable)
+}
+
+/// Notes that a passkey has signed, with its person verified.
+async fn note_use(
+    store: &SharedStore,
+    stored: &StoredPasskey,
+    result: &AuthenticationResult,
+    now: DateTime<Utc>,
+) -> Result<(), PasskeyError> {
+    if !result.user_verified() {
+        return Err(PasskeyError::Refused("user_not_verified"));
+    }
+    let mut passkey = credential_of(stored)?;
+    passkey.update_credential(result);
+    let text = serde_json::to_string(&passkey).map_err(|_| PasskeyError::Unreadable)?;
+    match store.use_passkey(&stored.id, &text, i64::from(result.counter()), now).await? {
+        true => Ok(()),
+        // Another answer with the same signature count came first, or the passkey was revoked just now.
+        false => Err(PasskeyError::Refused("counter_went_back")),
+    }
+}
+
+/// Why the library refused an answer. A passkey whose signature count went back may have been copied (WebAuthn 6.1.1): it is
+/// set aside, and its sessions end.
+async fn refused(
+    store: &SharedStore,
+    notary: &Notary,
+    stored: Option<&StoredPasskey>,
+    error: &WebauthnError,
+    now: DateTime<Utc>,
+) -> Result<PasskeyError, PasskeyError> {
+    if let (WebauthnError::CredentialPossibleCompromise, Some(stored)) = (error, stored) {
+        let event = AuditEvent::Passkey {
+            step: "suspended",
+            passkey: Some(stored.id.clone()),
+            detail: json!({ "why": "counter_went_back" }),
+            by: stored.admin.clone(),
+        };
+        store.suspend_passkey(stored, now, &notary.note(event.into_record(now))).await?;
+    }
+    Ok(PasskeyError::Refused(word_of(error)))
+}
+
+/// The audit row of a passkey that its own admin removes.
+pub fn revoked_note(asking: Asking<'_>, id: &str, by: &str) -> ledger::Note {
+    note(asking, "revoked", Some(id), Value::Null, by)
 }
 
 /// Verifies a signature on a separate thread: it takes a while, and needs more stack than a worker has left.
@@ -500,7 +651,7 @@ fn checked_label(label: &str) -> Result<String, PasskeyError> {
 }
 
 /// The code may be typed with or without its hyphens, and in any letter case.
-fn digest_of_code(code: &str) -> String {
+pub fn digest_of_code(code: &str) -> String {
     let bare: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
     sha256(bare.to_ascii_uppercase().as_bytes())
 }

@@ -90,6 +90,16 @@ pub enum AuditEvent {
     /// A passkey was `registered` or `revoked`, an admin `invited` to register one, an answer `refused`. The row names
     /// its admin, and loses the name when that admin is erased.
     Passkey { step: &'static str, passkey: Option<String>, detail: Value, by: String },
+    /// A session of the gate's own was `minted`, `stepped_up`, or ended: `logged_out`, `ended`, `registered`, or `ended_by` an
+    /// operator.
+    Identity {
+        step: &'static str,
+        session: Option<String>,
+        /// The holder of the session.
+        about: Option<String>,
+        detail: Value,
+        by: String,
+    },
     /// A window in which the roles of break-glass may be changed was `opened` or `closed`.
     ChangeWindow { window: String, step: &'static str, detail: Value, reason: Option<String>, by: String },
     /// A break-glass session opens other routes than at the last check.
@@ -430,6 +440,15 @@ impl AuditEvent {
                 by,
                 json!({ "step": step, "passkey": passkey, "detail": detail }),
             ),
+            AuditEvent::Identity { step, session, about, detail, by } => AuditRecord {
+                subject_id: about,
+                ..AuditRecord::by_operator(
+                    "identity",
+                    now,
+                    by,
+                    json!({ "step": step, "session": session, "detail": detail }),
+                )
+            },
             AuditEvent::ChangeWindow { window, step, detail, reason, by } => AuditRecord {
                 reason: reason.map(Into::into),
                 ..AuditRecord::by_operator(

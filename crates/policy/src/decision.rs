@@ -10,8 +10,12 @@ pub mod ticket;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use crate::identity::Principal;
+use crate::identity::login::Login;
 use crate::ids::Epoch;
 use crate::mapping::{
     ClusterMode, Forbidden, Found, Mapping, Rollout, Row, RowKind, TicketRule, Unauthenticated, Unmapped,
@@ -113,6 +117,9 @@ pub enum Rejection {
     Quiet,
     /// The caller is allowed, but the row does not allow the WebSocket that the request asks for: 400.
     Upgrade,
+    /// The caller is allowed once a passkey of this session has signed, not longer ago than that: to the page that asks for
+    /// it, or 401 (RFC 9470).
+    StepUp(Duration),
 }
 
 /// The stable word of an outcome, as the decision log, reports and AuthZEN name it. A caller whose upgrade is refused
@@ -125,6 +132,23 @@ pub const fn outcome_word(outcome: &Outcome) -> &'static str {
         Err(Rejection::Unauthorized | Rejection::Unknown) => "unauthorized",
         Err(Rejection::Gone) => "gone",
         Err(Rejection::Quiet) => "quiet",
+        Err(Rejection::StepUp(_)) => "step-up",
+    }
+}
+
+/// The outcome once it is known when a passkey of the caller's session last signed, for a row that asks for that
+/// (`step_up`). It takes a permit away and gives none. Sessions that the gate did not begin have no passkey.
+pub fn stepped_up(
+    outcome: Outcome,
+    target: &Target<'_>,
+    login: Option<&Login>,
+    now: DateTime<Utc>,
+) -> Outcome {
+    let age = target.row().and_then(|row| row.step_up);
+    let (Ok(_), Some(age)) = (&outcome, age) else { return outcome };
+    match login.is_some_and(|login| login.is_fresh(age, now)) {
+        true => outcome,
+        false => Err(Rejection::StepUp(age)),
     }
 }
 
@@ -180,9 +204,15 @@ pub struct Permit {
     served_by_gate: bool,
     upstream: Option<Arc<str>>,
     notifies_customer: bool,
+    login: Option<Arc<Login>>,
 }
 
 impl Permit {
+    /// How the permitted caller logged in, where the gate itself began the session.
+    pub fn login(&self) -> Option<&Login> {
+        self.login.as_deref()
+    }
+
     /// The row that permitted the request; `None` for an unmapped path under `unmapped = "forward"`.
     pub fn route(&self) -> Option<&Arc<str>> {
         self.route.as_ref()
@@ -613,13 +643,14 @@ fn challenge(row: &Row) -> Rejection {
 }
 
 fn permit(row: Option<&Row>, let_in_by: LetInBy, caller: Caller<'_>, roles_used: Vec<Arc<str>>) -> Permit {
-    let (principal, groups, notifies_customer) = match caller {
+    let (principal, groups, notifies_customer, login) = match caller {
         Caller::Known(principal, access) => (
             Some(principal.clone()),
             access.groups.iter().cloned().collect(),
             row.is_some_and(|row| row.notifies(access)),
+            access.login().cloned(),
         ),
-        Caller::Nobody | Caller::Presented => (None, Vec::new(), false),
+        Caller::Nobody | Caller::Presented => (None, Vec::new(), false, None),
     };
     Permit {
         route: row.map(|row| row.route.clone()),
@@ -633,6 +664,7 @@ fn permit(row: Option<&Row>, let_in_by: LetInBy, caller: Caller<'_>, roles_used:
         served_by_gate: row.is_some_and(Row::served_by_gate),
         upstream: row.and_then(|row| row.upstream.clone()),
         notifies_customer,
+        login,
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod flask_cookie;
 pub mod itsdangerous;
+pub mod login;
 pub mod machine_token;
 pub mod msgpack;
 mod python_base64;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
+use crate::identity::login::Login;
 use crate::ids::{AdminId, Epoch, SessionId};
 use flaw::Flaw;
 
@@ -180,6 +181,15 @@ pub struct SessionHolder {
     /// The row that the session was read from, identified by the key under which a change of it is listed; `None` if
     /// that is not known.
     pub row: Option<RowDigest>,
+    /// How the admin logged in, where the gate itself began the session.
+    pub login: Option<Arc<Login>>,
+}
+
+impl Access {
+    /// How the caller logged in, where the gate itself began the session.
+    pub fn login(&self) -> Option<&Arc<Login>> {
+        self.session.as_ref()?.login.as_ref()
+    }
 }
 
 /// The SHA-256 of a row's key, which may be a credential.

@@ -107,6 +107,8 @@ pub struct Relations {
     pub watch: Vec<TableName>,
     /// Whether the sessions SELECT returns a payload instead of the admin's id (`[session] payload`).
     pub session_payload: bool,
+    /// Whether the gate begins sessions itself (`[identity]`).
+    pub login_sessions: bool,
     /// Whether triggers may be put on Console's tables. Without them, Console is read for each request.
     pub triggers: bool,
 }
@@ -125,6 +127,7 @@ impl Default for Relations {
             sessions_key: Some(KeyColumn::known("admin_sessions", "id")),
             watch: Vec::new(),
             session_payload: false,
+            login_sessions: false,
             triggers: true,
         }
     }

@@ -186,7 +186,8 @@ macro_rules! triggers {
     () => {
         "(SELECT count(*) FROM pg_catalog.pg_trigger p
            WHERE p.tgrelid = ANY (w.table_ids) AND p.tgenabled IN ('O', 'A')
-             AND (starts_with(p.tgname::text, 'console_gate_') OR p.tgname = 'gate_epoch_on_write'))"
+             AND (starts_with(p.tgname::text, 'console_gate_') OR p.tgname IN ('gate_epoch_on_write',
+                  'gate_epoch_on_login_change', 'gate_epoch_on_login_delete')))"
     };
 }
 

@@ -38,6 +38,7 @@ pub mod retention;
 pub mod reviews;
 pub mod running;
 pub mod schema;
+pub mod sessions;
 pub mod signoffs;
 pub mod soak;
 pub mod tickets;

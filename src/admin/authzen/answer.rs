@@ -73,6 +73,7 @@ impl Decision {
                 (false, denial.lack.reason.word(), denial.lack.required, Vec::new())
             }
             Err(Rejection::Upgrade) => (false, "upgrade", Vec::new(), Vec::new()),
+            Err(Rejection::StepUp(_)) => (false, ending, Vec::new(), Vec::new()),
             Err(
                 Rejection::Login
                 | Rejection::Unauthorized

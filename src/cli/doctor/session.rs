@@ -34,8 +34,8 @@ pub(super) async fn examine(
         Ok(credential) => credential,
         Err(error) => return report.fail(SUBJECT, format!("{error:#}"), "correct [session]"),
     };
-    let Some(value) = value_of(cookie, &settings.session.cookie_name) else {
-        let found = format!("there is no cookie `{}` in what was given", settings.session.cookie_name);
+    let Some(value) = value_of(cookie, settings.session.cookie()) else {
+        let found = format!("there is no cookie `{}` in what was given", settings.session.cookie());
         return report.fail(
             SUBJECT,
             found,
@@ -44,7 +44,7 @@ pub(super) async fn examine(
     };
     let now = chrono::Utc::now();
     let subject = match credential {
-        SessionCredential::Token(tokens) => match tokens.verify(value, now) {
+        SessionCredential::Token(_) | SessionCredential::Gate(_) => match credential.key_of(value, now) {
             Ok(key) => Subject::Session(key),
             Err(error) => return report.fail(SUBJECT, error.to_string(), remedy(error)),
         },

@@ -114,6 +114,7 @@ fn word(outcome: &Outcome) -> &'static str {
         Err(Rejection::Gone) => "410",
         Err(Rejection::Quiet) => "404",
         Err(Rejection::Upgrade) => "400",
+        Err(Rejection::StepUp(_)) => "step-up",
     }
 }
 

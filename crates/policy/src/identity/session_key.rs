@@ -115,7 +115,7 @@ impl TokenVerifier {
         });
         let digest = Sha256::digest(key.as_bytes()).into();
         let credential = Credential { token, key, payload: self.payload.clone() };
-        Ok(SessionKey { credential: Some(Arc::new(credential)), digest })
+        Ok(SessionKey { credential: Some(Arc::new(credential)), digest, keeper: Keeper::Console })
     }
 }
 
@@ -145,6 +145,15 @@ fn unsign(
     }
 }
 
+/// Whose table has the session of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Keeper {
+    /// Console, or whoever `[console] sessions` reads from.
+    Console,
+    /// The gate, which began the session ([`super::login`]).
+    Gate,
+}
+
 /// The lookup key of a session. It is a credential, because its holder has the session.
 ///
 /// Two keys are equal if their digests are, so a cache can keep one [without the
@@ -153,6 +162,7 @@ fn unsign(
 pub struct SessionKey {
     credential: Option<Arc<Credential>>,
     digest: [u8; 32],
+    keeper: Keeper,
 }
 
 struct Credential {
@@ -162,6 +172,19 @@ struct Credential {
 }
 
 impl SessionKey {
+    /// The key of a session of the gate's own, by its token, which has been verified.
+    pub(super) fn of_gate(token: &str) -> SessionKey {
+        let key = Zeroizing::new(hex::lower(Sha256::digest(token.as_bytes())));
+        let digest = Sha256::digest(key.as_bytes()).into();
+        let credential = Credential { token: Zeroizing::new(token.to_owned()), key, payload: None };
+        SessionKey { credential: Some(Arc::new(credential)), digest, keeper: Keeper::Gate }
+    }
+
+    /// Whose table has the session.
+    pub fn keeper(&self) -> Keeper {
+        self.keeper
+    }
+
     /// The parameter for the sessions SELECT; `None` once the credential has been removed.
     pub fn expose(&self) -> Option<&str> {
         self.credential.as_ref().map(|credential| credential.key.as_str())
@@ -175,7 +198,7 @@ impl SessionKey {
     /// The same key for a cache, which can find the entry again without the credential.
     #[must_use]
     pub fn without_credential(&self) -> SessionKey {
-        SessionKey { credential: None, digest: self.digest }
+        SessionKey { credential: None, digest: self.digest, keeper: self.keeper }
     }
 
     /// How records and assertions name the session whose row has the id `id`: by that id, unless it reveals the
@@ -197,7 +220,7 @@ impl SessionKey {
 
 impl PartialEq for SessionKey {
     fn eq(&self, other: &SessionKey) -> bool {
-        self.digest == other.digest
+        self.digest == other.digest && self.keeper == other.keeper
     }
 }
 

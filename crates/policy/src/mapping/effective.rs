@@ -38,6 +38,9 @@ pub struct EffectiveRow<'m> {
     /// The callers that V2 decides first, if it does not decide all.
     pub cohort: Option<String>,
     pub flags: Vec<&'static str>,
+    /// How many seconds ago a passkey of the caller's session may have signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_up_seconds: Option<u64>,
 }
 
 impl Mapping {
@@ -67,6 +70,7 @@ fn effective<'m>(mapping: &'m Mapping, row: &'m Row, line: usize) -> EffectiveRo
         unreviewed: row.unreviewed.as_deref(),
         cohort: None,
         flags: flags(row),
+        step_up_seconds: row.step_up.map(|age| age.as_secs()),
     };
     match &row.kind {
         RowKind::Gated { legacy, v2, .. } => {

@@ -21,14 +21,14 @@ use super::pattern::Pattern;
 use super::pieces::{self, Pieces};
 use super::quiet;
 use super::reader::Reader;
-use super::row::{methods_carry_bodies, names_a_variable, parse_row};
+use super::row::{methods_carry_bodies, names_a_variable, parse_row, step_up_age, takes_step_up};
 use super::row_count;
 use super::table::{Freshness, Mapping, Row, Unmapped};
 use crate::diagnostic::{Diagnostic, Diagnostics, Lines, Syntax, closest};
 
 pub(super) const TOP_LEVEL_KEYS: [&str; 9] =
     ["version", "rows", "unmapped", "quiet", "legacy_roles", "clusters", "soak", "approval", "blueprints"];
-pub(super) const BLUEPRINT_KEYS: [&str; 3] = ["cluster", "freshness", "routes"];
+pub(super) const BLUEPRINT_KEYS: [&str; 4] = ["cluster", "freshness", "step_up", "routes"];
 
 impl Mapping {
     /// Parses a mapping file. `path` is only for messages.
@@ -204,6 +204,7 @@ impl Reader {
         let cluster = blueprint.get("cluster").and_then(|value| self.cluster_name(value, clusters));
         let freshness =
             blueprint.get("freshness").and_then(|value| self.word(value, "freshness", &Freshness::WORDS));
+        let step_up = blueprint.get("step_up").and_then(|value| step_up_age(self, value));
         let routes = blueprint.remove("routes")?;
         let routes = self.take_table(routes, "routes")?;
         let name = self.shared.text(name);
@@ -211,7 +212,9 @@ impl Reader {
         for (key, value) in routes {
             if let Some(row) = self.row(&key, &value, &name, cluster.as_ref()) {
                 // The row's own value takes precedence over its blueprint's.
-                rows.push(Row { freshness: row.freshness.or(freshness), ..row });
+                let of_blueprint = step_up.filter(|_| takes_step_up(&row.kind));
+                let step_up = row.step_up.or(of_blueprint);
+                rows.push(Row { freshness: row.freshness.or(freshness), step_up, ..row });
             }
         }
         Some(())
@@ -272,6 +275,7 @@ impl Reader {
             unreviewed: body.unreviewed,
             totp: body.totp,
             freshness: body.freshness,
+            step_up: body.step_up,
             offset: span.start,
         })
     }

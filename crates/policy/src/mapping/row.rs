@@ -6,8 +6,9 @@ mod upstream;
 mod when;
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -17,12 +18,13 @@ use super::reader::Reader;
 use super::table::{Decided, Forbidden, Freshness, RowKind, Totp, Unauthenticated, V2Gate};
 use crate::diagnostic::{Diagnostic, closest};
 use crate::rbac::Requirement;
+use crate::span::Unit;
 pub(super) use decided::KEYS as DECIDED_KEYS;
 pub(super) use ticket::{KEYS as TICKET_KEYS, names_a_variable};
 pub(super) use when::{WHEN_KEYS, methods_carry_bodies};
 
 /// Every key that a row may have.
-pub(super) const ROW_KEYS: [&str; 25] = [
+pub(super) const ROW_KEYS: [&str; 27] = [
     "legacy",
     "role",
     "permission",
@@ -40,6 +42,8 @@ pub(super) const ROW_KEYS: [&str; 25] = [
     "unreviewed",
     "gone",
     "gate",
+    "identity",
+    "step_up",
     "notifies",
     "unauthenticated",
     "forbidden",
@@ -50,7 +54,7 @@ pub(super) const ROW_KEYS: [&str; 25] = [
     "note",
 ];
 /// The keys each of which alone specifies the kind of a row.
-const KIND_SWITCHES: [&str; 5] = ["public", "session", "machine", "upstream", "gone"];
+const KIND_SWITCHES: [&str; 6] = ["public", "session", "machine", "upstream", "gone", "identity"];
 /// The keys that only a gated row may have.
 const GATE_KEYS: [&str; 9] = [
     "legacy",
@@ -63,6 +67,9 @@ const GATE_KEYS: [&str; 9] = [
     "ticket",
     "machine_or_session",
 ];
+
+/// From a minute, in which a person can act, to a day: NIST 800-63B-4 asks for a login each day anyway.
+const STEP_UP_SECONDS: RangeInclusive<u32> = 60..=86_400;
 
 /// Keys that a row served by the gate itself cannot have.
 const NOT_OF_THE_GATE: [&str; 5] = ["websocket", "stream", "cors", "totp", "forbidden"];
@@ -82,6 +89,7 @@ pub(super) struct RowBody {
     pub decided: Option<Box<Decided>>,
     pub unreviewed: Option<Arc<str>>,
     pub freshness: Option<Freshness>,
+    pub step_up: Option<Duration>,
 }
 
 /// Reads a row; `None` if it has a mistake, which is then already reported.
@@ -104,13 +112,14 @@ pub(super) fn parse_row(
         websocket: table.get("websocket").and_then(|value| reader.switch(value, "websocket")).is_some(),
         stream: table.get("stream").and_then(|value| reader.switch(value, "stream")).is_some(),
         cors: cors(reader, table, kind.as_ref()),
-        gate: gate(reader, table, kind.as_ref()),
+        gate: gate(reader, table, kind.as_ref()) || table.contains_key("identity"),
         upstream: upstream::named(reader, table),
         notifies: upstream::notifies(reader, table, kind.as_ref()),
         totp: table.get("totp").and_then(|value| reader.word(value, "totp", &totp_words)),
         decided: decided::read(reader, table, kind.as_ref(), &route).map(Box::new),
         unreviewed: unreviewed(reader, table, kind.as_ref()),
         freshness: freshness(reader, table, kind.as_ref()),
+        step_up: step_up(reader, table, kind.as_ref()),
         kind: kind?,
     };
     if let Some(note) = table.get("note") {
@@ -145,17 +154,25 @@ fn forbidden(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -
 /// `gate = true`: the gate itself serves the route. It serves only known callers. Nothing goes to Console, so there is
 /// no WebSocket, no stream, no preflight and no TOTP of Console's.
 fn gate(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> bool {
+    if table.contains_key("identity") {
+        exclude(reader, table, "identity");
+    }
     let Some(value) = table.get("gate") else { return false };
     if kind.is_some_and(|kind| !kind.asks_who()) {
         contradiction(reader, &value.span(), "`gate` is only for a row that identifies the caller");
     }
+    exclude(reader, table, "gate");
+    reader.switch(value, "gate").is_some()
+}
+
+/// What a row that the gate serves cannot have.
+fn exclude(reader: &mut Reader, table: &DeTable<'_>, by: &str) {
     for key in NOT_OF_THE_GATE {
         if let Some(other) = table.get(key) {
-            let message = format!("`gate` and `{key}` exclude each other: the route does not go to Console");
+            let message = format!("`{by}` and `{key}` exclude each other: the route does not go to Console");
             contradiction(reader, &other.span(), &message);
         }
     }
-    reader.switch(value, "gate").is_some()
 }
 
 /// `freshness` on a row that identifies no principal would read as a promise that nothing keeps.
@@ -165,6 +182,27 @@ fn freshness(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -
         contradiction(reader, &value.span(), "`freshness` is only for a row that identifies the caller");
     }
     reader.word(value, "freshness", &Freshness::WORDS)
+}
+
+/// Whether a row can ask for a passkey: it has to know the caller, and no machine has one.
+pub(super) fn takes_step_up(kind: &RowKind) -> bool {
+    matches!(kind, RowKind::Session | RowKind::Gated { machine: false, .. })
+}
+
+/// `step_up = "15m"`: a passkey of the caller's session must have signed within that time.
+fn step_up(reader: &mut Reader, table: &DeTable<'_>, kind: Option<&RowKind>) -> Option<Duration> {
+    let value = table.get("step_up")?;
+    if kind.is_some_and(|kind| !takes_step_up(kind)) {
+        let message = "`step_up` is only for a row that admits admins alone: no one else has a passkey";
+        contradiction(reader, &value.span(), message);
+    }
+    step_up_age(reader, value)
+}
+
+/// The age that `step_up` names.
+pub(super) fn step_up_age(reader: &mut Reader, value: &Spanned<DeValue<'_>>) -> Option<Duration> {
+    let seconds = reader.time(value, "step_up", Unit::Seconds, STEP_UP_SECONDS)?;
+    Some(Duration::from_secs(seconds.into()))
 }
 
 /// `upstream = true, unreviewed = "no @require_role"`: `import` left the row to Console.
@@ -207,7 +245,8 @@ fn kind(reader: &mut Reader, table: &DeTable<'_>, route: &Range<usize>) -> Optio
             let value = table.get(*switch)?;
             reader.switch(value, switch)?;
             Some(match *switch {
-                "public" => RowKind::Public,
+                // The gate serves its login to everybody.
+                "public" | "identity" => RowKind::Public,
                 "session" => RowKind::Session,
                 "machine" => RowKind::Machine,
                 "upstream" => RowKind::Upstream,

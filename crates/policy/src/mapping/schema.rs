@@ -163,6 +163,9 @@ fn blueprint(name: &str) -> Value {
     match name {
         "cluster" => key("The cluster of its rows.", text()),
         "freshness" => key("How current the knowledge about callers has to be.", words(&Freshness::WORDS)),
+        "step_up" => {
+            key("How long ago a passkey may have signed, for its rows that identify the caller.", time())
+        }
         "routes" => {
             let methods = "(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)";
             let route = format!("^(\\*|{methods}(,{methods})*) /");
@@ -214,6 +217,8 @@ fn row_key(name: &str) -> Value {
         "unreviewed" => key("Why `import` left the row to Console.", text()),
         "gone" => key("Nobody has access: 410.", switch()),
         "gate" => key("The gate itself serves the route.", switch()),
+        "identity" => key("The gate itself serves the route, its login among them, to everybody.", switch()),
+        "step_up" => key("How long ago a passkey of the caller's session may have signed.", time()),
         "notifies" => key("For whose requests the upstream has to notify the customer.", text_or_texts()),
         "unauthenticated" => key("What a caller without a session gets.", words(&Unauthenticated::WORDS)),
         "forbidden" => key("What an admin gets who is denied.", words(&Forbidden::WORDS)),

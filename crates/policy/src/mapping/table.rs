@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::ids::MappingSha256;
 use crate::method::{Method, MethodSet};
@@ -315,6 +316,9 @@ pub struct Row {
     pub unreviewed: Option<Arc<str>>,
     /// The row's own value, or its blueprint's; `None` leaves it to the settings.
     pub freshness: Option<Freshness>,
+    /// How long ago a passkey of the caller's session may have signed, where the row asks for that: see
+    /// [`stepped_up`](crate::decision::stepped_up).
+    pub step_up: Option<Duration>,
     /// Byte offset of the row in the file, for reports.
     pub offset: usize,
 }

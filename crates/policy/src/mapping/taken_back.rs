@@ -114,6 +114,7 @@ fn decides(row: &Row) -> String {
         notifies,
         totp,
         freshness,
+        step_up,
         // The part's key, notes, and its place.
         route: _,
         blueprint: _,
@@ -125,7 +126,7 @@ fn decides(row: &Row) -> String {
     } = row;
     let says = format!(
         "{cluster:?} {kind:?} {unauthenticated:?} {forbidden:?} {websocket} {stream} {cors} {gate} {upstream:?} {notifies:?} \
-         {totp:?} {freshness:?}"
+         {totp:?} {freshness:?} {step_up:?}"
     );
     // A ticket's customer may be a variable of the path.
     let variables = row.pattern.variables().iter().enumerate();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use policy::identity::Subject;
+use policy::identity::login::Login;
+use policy::identity::session_key::Keeper;
 use policy::ids::{AdminId, Epoch};
 use policy::rbac::break_glass::{BreakGlassRules, capped};
 use policy::rbac::flaw::{Flaw, FlawKind};
@@ -74,6 +76,8 @@ struct Sheet<'s> {
     session_id: Option<String>,
     session_admin: Option<AdminId>,
     session_is_keyed: bool,
+    /// How the admin logged in, of a session of the gate's own.
+    login: Option<Login>,
     /// Grants and break-glass sessions by their ids, and what each brings.
     grants: BTreeMap<String, Span>,
     sessions: BTreeMap<String, Span>,
@@ -106,6 +110,7 @@ impl<'s> Sheet<'s> {
             session_id: None,
             session_admin: None,
             session_is_keyed: false,
+            login: None,
             grants: BTreeMap::new(),
             sessions: BTreeMap::new(),
             brought: Vec::new(),
@@ -119,7 +124,11 @@ impl<'s> Sheet<'s> {
     /// Notes what the plan could not read.
     fn follow(&mut self, plan: &ReadPlan) {
         self.places = plan.places;
-        self.session_is_keyed = plan.session.as_ref().is_some_and(|session| session.is_keyed);
+        self.session_is_keyed = match self.subject {
+            // Its changes are listed under its id (0404).
+            Subject::Session(key) if key.keeper() == Keeper::Gate => true,
+            _ => plan.session.as_ref().is_some_and(|session| session.is_keyed),
+        };
         if let Some(reason) = &plan.legacy_gone {
             let (table, column) = self.places.legacy;
             let (kind, word) = (FlawKind::NoLegacyRoles, Some(reason.clone()));
@@ -151,6 +160,7 @@ impl<'s> Sheet<'s> {
             "session" | "limited_session" | "revoked_session" => {
                 self.enter_session(&kind, name, ends.as_deref());
             }
+            "login_methods" => self.enter_login(name, ends.as_deref(), until)?,
             "grant_starts" => self.grants.entry(name.unwrap_or_default()).or_default().starts = until,
             "grant_ends" => self.grants.entry(name.unwrap_or_default()).or_default().ends = until,
             "glass_starts" => self.sessions.entry(name.unwrap_or_default()).or_default().starts = until,
@@ -245,6 +255,20 @@ impl<'s> Sheet<'s> {
         self.ended_session |= !is_live;
     }
 
+    /// What proved who holds a session of the gate's own, when its passkey last signed, and when it was last used.
+    fn enter_login(
+        &mut self,
+        methods: Option<String>,
+        stepped_up: Option<&str>,
+        used: Option<DateTime<Utc>>,
+    ) -> Result<(), StoreError> {
+        let unreadable = || StoreError::Broken("the login of a session cannot be read".into());
+        let methods = serde_json::from_str(&methods.ok_or_else(unreadable)?).map_err(|_| unreadable())?;
+        let used = used.unwrap_or(self.now);
+        self.login = Some(Login::new(methods, read_end(stepped_up), used));
+        Ok(())
+    }
+
     fn enter_token(&mut self, id: Option<String>, is_live: bool) {
         self.token_id = id.map(Arc::from);
         self.is_active |= is_live;
@@ -312,7 +336,8 @@ impl<'s> Sheet<'s> {
             if let (Subject::Session(key), Some(admin)) = (self.subject, self.session_admin) {
                 let id = self.session_id.as_deref();
                 let row = id.filter(|_| self.session_is_keyed).map(RowDigest::of);
-                access.session = Some(SessionHolder { admin, id: key.shown_id(id), row });
+                let login = self.login.map(Arc::new);
+                access.session = Some(SessionHolder { admin, id: key.shown_id(id), row, login });
             }
             return Ok(access);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use metrics::counter;
 use policy::identity::Subject;
-use policy::identity::session_key::SessionKey;
+use policy::identity::session_key::{Keeper, SessionKey};
 use policy::identity::session_payload::PayloadReader;
 use policy::ids::{AdminId, Epoch};
 use policy::rbac::Access;
@@ -50,6 +50,21 @@ impl Store {
     ) -> Result<Access, StoreError> {
         let looked_up = key.expose().ok_or_else(|| StoreError::Broken("a session without its key".into()))?;
         let plan = self.read_plan().await?;
+        if key.keeper() == Keeper::Gate {
+            let text = plan
+                .login_session
+                .clone()
+                .ok_or_else(|| StoreError::Unusable("[identity] is not set".into()))?;
+            let statement = composed(text).bind(looked_up.to_owned()).bind(None::<String>);
+            let facts = self.facts(timed(statement)).await?;
+            return assemble(
+                facts,
+                &Subject::Session(key.clone()),
+                now,
+                Some(&plan),
+                self.break_glass_rules(),
+            );
+        }
         let missing =
             || StoreError::Unusable("[console] sessions is not set: the session cannot be read".into());
         let session = plan.session.as_ref().ok_or_else(missing)?;

@@ -79,6 +79,8 @@ pub(crate) struct ReadPlan {
     session_probe: Option<Arc<str>>,
     /// How a session is read that the cookie only names; `None` if there is no such relation.
     pub(crate) session: Option<SessionPlan>,
+    /// How a session of the gate's own is read; `None` where the gate begins none.
+    pub(crate) login_session: Option<Arc<str>>,
     /// Why there are no legacy roles, if the relation is gone.
     pub(crate) legacy_gone: Option<Arc<str>>,
     pub(crate) places: Places,
@@ -117,6 +119,10 @@ impl ReadPlan {
             admin_probe: format!("SELECT 1 AS one FROM (\n{admins}) c LIMIT 0").into(),
             session_probe,
             session: SessionPlan::make(console, connection).await?,
+            login_session: match console.relations.login_sessions {
+                true => Some(session::login_session(console, connection).await?),
+                false => None,
+            },
             legacy_gone: admin.legacy_gone,
             places: Places::of(&console.relations),
             made_at: Instant::now(),

@@ -95,7 +95,7 @@ pub(crate) const DECIDING_TABLES: [&str; 10] = [
 ];
 
 /// The gate's own tables by which it decides who has access, and who may change that.
-pub(crate) const OWN_DECIDING_TABLES: [&str; 7] = [
+pub(crate) const OWN_DECIDING_TABLES: [&str; 8] = [
     "gate_blocked_admins",
     "gate_flags",
     "gate_grantors",
@@ -103,7 +103,11 @@ pub(crate) const OWN_DECIDING_TABLES: [&str; 7] = [
     "gate_machine_tokens",
     "gate_machine_token_groups",
     "gate_machine_token_legacy_roles",
+    LOGIN_SESSIONS,
 ];
+
+/// The sessions that the gate begins itself. A change of one concerns that session alone, so its triggers are its own.
+pub(crate) const LOGIN_SESSIONS: &str = "queue_sessions";
 
 /// A table that was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

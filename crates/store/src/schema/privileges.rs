@@ -5,7 +5,7 @@
 
 /// The rights of a role that serves and runs commands. `migrate` and `retention` are for the owner of the tables, and
 /// `audit verify` is where there are customers' events.
-pub const NEEDED: [(&str, &str); 61] = [
+pub const NEEDED: [(&str, &str); 63] = [
     ("admin_roles", "SELECT"),
     ("admin_sessions", "SELECT"),
     ("admins", "SELECT, INSERT, UPDATE"),
@@ -47,6 +47,7 @@ pub const NEEDED: [(&str, &str); 61] = [
     ("gate_mapping_pin", "SELECT, INSERT, UPDATE"),
     ("gate_mapping_pin_files", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_mappings", "SELECT, INSERT"),
+    ("gate_one_time", "SELECT, INSERT, DELETE"),
     ("gate_passkey_invites", "SELECT, INSERT, DELETE"),
     ("gate_passkeys", "SELECT, INSERT, UPDATE"),
     ("gate_pending_erasures", "SELECT, INSERT, DELETE"),
@@ -58,6 +59,7 @@ pub const NEEDED: [(&str, &str); 61] = [
     ("gate_timed_work", "SELECT, INSERT, UPDATE"),
     ("gate_upstream_refusals", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_webauthn_challenges", "SELECT, INSERT, DELETE"),
+    ("queue_sessions", "SELECT, INSERT, UPDATE, DELETE"),
     ("rbac_break_glass_sessions", "SELECT, INSERT, UPDATE (revoked_at_utc)"),
     ("rbac_group_roles", "SELECT, INSERT, DELETE"),
     ("rbac_groups", "SELECT, INSERT"),

@@ -294,8 +294,8 @@ impl<'a> CallerQuestion<'a> {
 impl Ending {
     pub(crate) fn of(outcome: &decision::Outcome) -> Ending {
         match outcome {
-            // The report of the row states whether it takes WebSockets.
-            Ok(_) | Err(Rejection::Upgrade) => Ending::Allow,
+            // The report of the row states whether it takes WebSockets, and whether a passkey has to sign first.
+            Ok(_) | Err(Rejection::Upgrade | Rejection::StepUp(_)) => Ending::Allow,
             Err(Rejection::Denied(_)) => Ending::Deny,
             Err(Rejection::Login) => Ending::Login,
             Err(Rejection::Unauthorized) => Ending::Unauthorized,

@@ -248,6 +248,7 @@ fn outcome(outcome: &decision::Outcome) -> Ending {
         Err(Rejection::Unknown) => Ending::Unknown,
         Err(Rejection::Gone) => Ending::Gone,
         Err(Rejection::Quiet) => Ending::Quiet,
+        Err(Rejection::StepUp(_)) => Ending::Allow,
         Err(Rejection::Upgrade) => panic!("no upgrade was asked for"),
     }
 }

@@ -295,5 +295,6 @@ fn why(verdict: &Verdict, caller: &Caller, catalog: &Catalog) -> String {
         Err(Rejection::Gone) => "the route was deleted: 410".to_owned(),
         Err(Rejection::Quiet) => "there is nothing at this address: 404".to_owned(),
         Err(Rejection::Upgrade) => "the row accepts no WebSocket".to_owned(),
+        Err(Rejection::StepUp(_)) => "a passkey has to sign first".to_owned(),
     }
 }

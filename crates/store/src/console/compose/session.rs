@@ -32,6 +32,31 @@ pub(crate) enum SessionRead {
 const HOLDER: &str = "(SELECT CASE WHEN COUNT(*) = 1 THEN MIN(CAST(gate__s.admin_id AS TEXT)) END
                          FROM gate__session gate__s)";
 
+/// The statement that reads a session of the gate's own, and what its admin holds, by the SHA-256 of its token. A session of a
+/// lesser scope opens nothing here: only the pages of `identity` rows know it.
+pub(super) async fn login_session(
+    console: &Console,
+    connection: &mut Connection,
+) -> Result<Arc<str>, StoreError> {
+    const SESSION: &str = "
+        SELECT id, admin_id, methods, stepped_up_at_utc, last_used_at_utc,
+               CASE WHEN idle_ends_at_utc < absolute_ends_at_utc THEN idle_ends_at_utc ELSE absolute_ends_at_utc END AS ends,
+               CASE WHEN ended_at_utc IS NULL AND scope = 'full' THEN 'limited_session' ELSE 'revoked_session' END AS state
+          FROM queue_sessions WHERE token_sha256 = $1";
+    let facts = format!(
+        "SELECT c.state, c.id, CAST(c.ends AS TEXT), NULL FROM {RESERVED_PREFIX}session c
+         UNION ALL
+         SELECT 'session_admin', {HOLDER}, NULL, NULL FROM gate_epoch
+         UNION ALL
+         SELECT 'login_methods', c.methods, CAST(c.stepped_up_at_utc AS TEXT), c.last_used_at_utc
+           FROM {RESERVED_PREFIX}session c
+         UNION ALL
+         {NO_SESSION}"
+    );
+    let whole = AdminStatement::make(console, connection, HOLDER, part("session", SESSION), facts).await?;
+    Ok(whole.text)
+}
+
 impl SessionPlan {
     pub(super) async fn make(
         console: &Console,

@@ -9,7 +9,7 @@ use crate::StoreError;
 use crate::console::select::{Dialect, Select};
 use crate::console::{Console, Relation};
 use crate::engine::connection::Connection;
-use crate::schema::placement::{DECIDING_TABLES, OWN_DECIDING_TABLES};
+use crate::schema::placement::{DECIDING_TABLES, LOGIN_SESSIONS, OWN_DECIDING_TABLES};
 
 pub(super) async fn install(pool: &SqlitePool, console: &Console) -> Result<Watch, StoreError> {
     let mut connection = begin(pool).await?;
@@ -287,12 +287,66 @@ async fn rows_are_apart(to: &mut SqliteConnection, table: &str, key: &str) -> Re
 
 const RAISE: &str = "UPDATE gate_epoch SET epoch = epoch + 1;";
 
-/// The triggers by which any write to a table concerns everybody: name and statement.
-pub(crate) fn raising(table: &str) -> [(String, String); 3] {
-    ["INSERT", "UPDATE", "DELETE"].map(|verb| {
+const FORGET: &str = "DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM gate_epoch);";
+
+/// The triggers by which a write to one of the gate's deciding tables is heard: name and statement. Any write concerns
+/// everybody, except one to a session of the gate's own.
+pub(crate) fn raising(table: &str) -> Vec<(String, String)> {
+    if table == LOGIN_SESSIONS {
+        return login_sessions().into();
+    }
+    let made = ["INSERT", "UPDATE", "DELETE"].map(|verb| {
         let name = format!("gate_epoch_{table}_{}", verb.to_lowercase());
         let statement = format!("CREATE TRIGGER {name} AFTER {verb} ON {table}\nBEGIN {RAISE} END");
         (name, statement)
+    });
+    made.into()
+}
+
+/// A new session and a slide of its end are not heard (0404), so a session may not be replaced either: that fires no trigger
+/// of an update or a removal.
+fn login_sessions() -> [(String, String); 3] {
+    const CHANGES: [&str; 8] = [
+        "id",
+        "token_sha256",
+        "admin_id",
+        "scope",
+        "methods",
+        "stepped_up_at_utc",
+        "absolute_ends_at_utc",
+        "ended_at_utc",
+    ];
+    let changed: Vec<String> =
+        CHANGES.iter().map(|column| format!("OLD.{column} IS NOT NEW.{column}")).collect();
+    let listed = |ids: &str| {
+        format!("{RAISE} INSERT OR IGNORE INTO gate_session_changes (epoch, session_id) {ids}; {FORGET}")
+    };
+    let old = "SELECT epoch, OLD.id FROM gate_epoch";
+    let both = listed(&format!("{old} UNION SELECT epoch, NEW.id FROM gate_epoch"));
+    [
+        (
+            "insert",
+            format!(
+                "BEFORE INSERT ON {LOGIN_SESSIONS}
+WHEN EXISTS (SELECT 1 FROM {LOGIN_SESSIONS} WHERE id = NEW.id OR token_sha256 = NEW.token_sha256)
+BEGIN SELECT RAISE(ABORT, '`{LOGIN_SESSIONS}` has this session: it is not replaced'); END"
+            ),
+        ),
+        (
+            "update",
+            format!("AFTER UPDATE ON {LOGIN_SESSIONS}\nWHEN {}\nBEGIN {both} END", changed.join(" OR ")),
+        ),
+        (
+            "delete",
+            format!(
+                "AFTER DELETE ON {LOGIN_SESSIONS}\nWHEN OLD.ended_at_utc IS NULL\nBEGIN {} END",
+                listed(old)
+            ),
+        ),
+    ]
+    .map(|(verb, text)| {
+        let name = format!("gate_epoch_{LOGIN_SESSIONS}_{verb}");
+        (name.clone(), format!("CREATE TRIGGER {name} {text}"))
     })
 }
 
@@ -302,8 +356,6 @@ async fn triggers_of(
     table: &str,
     duties: &Duties,
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
-    const FORGET: &str =
-        "DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM gate_epoch);";
     // A row without an id is no session, but may have replaced one: it is not listed.
     let list = |ids: &[&str]| {
         let Some(key) = &duties.session else { return String::new() };

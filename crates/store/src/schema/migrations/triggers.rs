@@ -68,8 +68,8 @@ const WRITTEN: [[Watch; 2]; 4] = [
 ];
 
 /// On the gate's own tables by which it decides.
-const OWN: [Watch; OWN_DECIDING_TABLES.len()] = {
-    let [blocked, flags, grantors, grants, tokens, groups, roles] = OWN_DECIDING_TABLES;
+const OWN: [Watch; OWN_DECIDING_TABLES.len() + 2] = {
+    let [blocked, flags, grantors, grants, tokens, groups, roles, sessions] = OWN_DECIDING_TABLES;
     [
         any_write(blocked),
         any_write(flags),
@@ -78,6 +78,21 @@ const OWN: [Watch; OWN_DECIDING_TABLES.len()] = {
         any_write(tokens),
         any_write(groups),
         any_write(roles),
+        Watch { events: "AFTER TRUNCATE", ..any_write(sessions) },
+        Watch {
+            name: "gate_epoch_on_login_change",
+            events: "AFTER UPDATE",
+            scope: "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT",
+            function: "gate_epoch_on_login_change",
+            ..any_write(sessions)
+        },
+        Watch {
+            name: "gate_epoch_on_login_delete",
+            events: "AFTER DELETE",
+            scope: "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT",
+            function: "gate_epoch_on_login_delete",
+            ..any_write(sessions)
+        },
     ]
 };
 
