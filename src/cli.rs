@@ -48,6 +48,7 @@ mod review;
 mod role;
 mod rollback;
 mod serve;
+mod session;
 mod settled;
 mod soak;
 mod test;
@@ -220,6 +221,7 @@ commands! {
         review::{Review, run} depends;
         change_window::{ChangeWindow, run} depends;
         passkey::{Passkey, run} depends;
+        session::{Session, run} depends;
         break_glass::{BreakGlass, run} depends;
         token::{Token, run} depends;
     }

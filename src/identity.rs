@@ -10,7 +10,7 @@
 
 mod answers;
 mod ceremonies;
-mod pages;
+mod screens;
 pub mod sessions;
 
 use std::net::IpAddr;
@@ -30,7 +30,8 @@ use policy::method::Method;
 use store::SharedStore;
 
 use self::sessions::Sessions;
-use crate::pages::Site;
+use crate::pages::{self, Site};
+use crate::rbac_api;
 use crate::rbac_api::reply::{self, Outcome, Problem, Reply};
 use crate::ruling::offer::Offer;
 use crate::ruling::own_routes::{Answer, OwnRequest, ServesOwnRoutes};
@@ -173,10 +174,11 @@ fn not_proved() -> Problem {
     Problem::new(401, "that did not work. Try again, or ask an operator for an invitation")
 }
 
-/// A method and a path of each kind of address, for those who look whether a row leads to one.
-pub fn examples(path: &str) -> Vec<(Method, String)> {
-    let reads = ["login", "enrol", "account", "step-up"].map(|page| (Method::Get, format!("{path}/{page}")));
-    let writes = ["enrol", "logout", "account"].map(|page| (Method::Post, format!("{path}/{page}")));
+/// A method and a path of each kind of route that the gate itself serves, for those who look whether a row leads to one.
+pub fn own_routes(terms: Option<&Terms>) -> Vec<(Method, String)> {
+    let path = terms.map_or_else(|| Terms::default().path, |terms| terms.path.clone());
+    let pages = ["login", "enrol", "account", "step-up"].map(|page| (Method::Get, format!("{path}/{page}")));
+    let forms = ["enrol", "logout", "account"].map(|page| (Method::Post, format!("{path}/{page}")));
     let api = [
         (Method::Post, "passkey/challenge"),
         (Method::Post, "passkey/login"),
@@ -185,7 +187,9 @@ pub fn examples(path: &str) -> Vec<(Method, String)> {
         (Method::Delete, "sessions/x"),
     ];
     let api = api.map(|(method, rest)| (method, format!("{API}/{rest}")));
-    reads.into_iter().chain(writes).chain(api).collect()
+    let others = rbac_api::routes::examples().into_iter().chain(pages::examples());
+    let others = others.map(|(method, path)| (method, path.to_owned()));
+    pages.into_iter().chain(forms).chain(api).chain(others).collect()
 }
 
 /// The routes that the gate itself serves: the login for everybody, and what takes a caller.

@@ -94,7 +94,7 @@ pub struct MappingFile {
     /// The names of the servers beside Console.
     pub upstreams: BTreeSet<String>,
     /// A method and a path of each route that the gate serves itself.
-    pub own_routes: Vec<(Method, &'static str)>,
+    pub own_routes: Vec<(Method, String)>,
 }
 
 /// Serves the rows with `gate = true`.

@@ -11,6 +11,7 @@
 pub mod client;
 pub mod evaluation;
 mod explain_command;
+mod lasting;
 pub mod message;
 pub mod offer;
 pub mod own_routes;

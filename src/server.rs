@@ -64,7 +64,7 @@ use crate::journal::repeats::Repeats;
 use crate::journal::{erasure, mirror};
 use crate::outbound::freescout::{FreeScout, FreeScoutOptions, MOST_ANSWER_BYTES};
 use crate::outbound::{Outbound, Url};
-use crate::pages::{self, Site};
+use crate::pages::Site;
 use crate::rbac_api::{self, RbacApi};
 use crate::ruling::probe::ProbeKeys;
 use crate::ruling::remembered::RememberedCookies;
@@ -338,7 +338,7 @@ async fn prepare(
         mapping_file: rbac_api::MappingFile {
             path: settings.mapping.file.clone(),
             upstreams: settings.upstream_names(),
-            own_routes: [rbac_api::routes::examples(), pages::examples()].concat(),
+            own_routes: identity::own_routes(settings.identity.as_ref()),
         },
         checkpoints: settings.audit.checkpoint_file.clone(),
     };

@@ -35,7 +35,7 @@ use store::control::PRODUCTION;
 pub use alerts::Alerts;
 pub use console::Console;
 pub use freescout::FreeScout;
-pub use identity::{Identity, Keepers};
+pub use identity::Identity;
 pub use log::Log;
 pub use otlp::Otlp;
 pub use pages::Pages;

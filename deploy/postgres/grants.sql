@@ -80,6 +80,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE
 GRANT SELECT, INSERT
     ON gate_mappings TO :"role";
 GRANT SELECT, INSERT, DELETE
+    ON gate_one_time TO :"role";
+GRANT SELECT, INSERT, DELETE
     ON gate_passkey_invites TO :"role";
 GRANT SELECT, INSERT, UPDATE
     ON gate_passkeys TO :"role";
@@ -101,6 +103,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON gate_upstream_refusals TO :"role";
 GRANT SELECT, INSERT, DELETE
     ON gate_webauthn_challenges TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON gate_sessions TO :"role";
 GRANT SELECT, INSERT, UPDATE (revoked_at_utc)
     ON rbac_break_glass_sessions TO :"role";
 GRANT SELECT, INSERT, DELETE

@@ -1,8 +1,9 @@
--- Sessions that the gate itself begins (disposition #1505, design QS-3): whose they are, how they were proved, when they end.
+-- Sessions that the gate itself begins (disposition #1505): whose they are, how they were proved, when they end. The name
+-- `queue_sessions` of the document is that of Queue, for its customers.
 --
 -- Of a session's token there is its SHA-256 alone, which opens nothing.
 
-CREATE TABLE IF NOT EXISTS queue_sessions (
+CREATE TABLE IF NOT EXISTS gate_sessions (
     id                   TEXT        PRIMARY KEY,       -- UUID v4; names the session in records
     token_sha256         TEXT        NOT NULL UNIQUE,
     admin_id             TEXT        COLLATE "C" NOT NULL,
@@ -21,8 +22,8 @@ CREATE TABLE IF NOT EXISTS queue_sessions (
 ) WITH (fillfactor = 80);
 
 -- The columns that slide are in no index, so that a slide is an update in place.
-CREATE INDEX IF NOT EXISTS idx_queue_sessions_live ON queue_sessions (admin_id) WHERE ended_at_utc IS NULL;
-CREATE INDEX IF NOT EXISTS idx_queue_sessions_over ON queue_sessions (absolute_ends_at_utc);
+CREATE INDEX IF NOT EXISTS idx_gate_sessions_live ON gate_sessions (admin_id) WHERE ended_at_utc IS NULL;
+CREATE INDEX IF NOT EXISTS idx_gate_sessions_over ON gate_sessions (absolute_ends_at_utc);
 
 -- A change that matters for access concerns that session alone. Neither a slide nor a new session does: the first leaves
 -- every answer as it is until the end that the answer knows, and of the second's token no gate can have been asked, as it
@@ -57,13 +58,13 @@ END
 $$;
 
 CREATE OR REPLACE TRIGGER gate_epoch_on_login_change
-    AFTER UPDATE ON queue_sessions REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    AFTER UPDATE ON gate_sessions REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION gate_epoch_on_login_change();
 CREATE OR REPLACE TRIGGER gate_epoch_on_login_delete
-    AFTER DELETE ON queue_sessions REFERENCING OLD TABLE AS old_rows
+    AFTER DELETE ON gate_sessions REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION gate_epoch_on_login_delete();
 CREATE OR REPLACE TRIGGER gate_epoch_on_write
-    AFTER TRUNCATE ON queue_sessions FOR EACH STATEMENT EXECUTE FUNCTION gate_epoch_on_write();
+    AFTER TRUNCATE ON gate_sessions FOR EACH STATEMENT EXECUTE FUNCTION gate_epoch_on_write();
 
 -- Things that work once: a value, known by its SHA-256, for one purpose. Used up by the DELETE that finds it, or, where the
 -- value itself was not stored, by the INSERT that no other can make.
@@ -79,15 +80,11 @@ CREATE TABLE IF NOT EXISTS gate_one_time (
 
 CREATE INDEX IF NOT EXISTS idx_gate_one_time_end ON gate_one_time (expires_at_utc);
 
--- A passkey that names its owner by itself can log in; one whose signature count went back is set aside.
-ALTER TABLE gate_passkeys ADD COLUMN IF NOT EXISTS discoverable BOOLEAN NOT NULL DEFAULT FALSE;
-ALTER TABLE gate_passkeys ADD COLUMN IF NOT EXISTS suspended_at_utc TIMESTAMPTZ;
-
 -- An admin who is erased is erased here too.
 CREATE OR REPLACE FUNCTION gate_forget_identity() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    DELETE FROM queue_sessions WHERE admin_id = NEW.actor_id;
+    DELETE FROM gate_sessions WHERE admin_id = NEW.actor_id;
     DELETE FROM gate_one_time WHERE admin_id = NEW.actor_id;
     RETURN NULL;
 END
@@ -96,4 +93,17 @@ $$;
 CREATE OR REPLACE TRIGGER gate_forget_identity AFTER INSERT ON gate_pending_erasures
     FOR EACH ROW EXECUTE FUNCTION gate_forget_identity();
 
-REVOKE ALL ON queue_sessions, gate_one_time FROM PUBLIC;
+REVOKE ALL ON gate_sessions, gate_one_time FROM PUBLIC;
+
+-- As 0400 says of the functions before these.
+DO $$
+DECLARE
+    routine TEXT;
+BEGIN
+    FOREACH routine IN ARRAY ARRAY['gate_epoch_on_login_change', 'gate_epoch_on_login_delete', 'gate_forget_identity']
+    LOOP
+        EXECUTE format('ALTER FUNCTION %I() SET search_path = pg_catalog, %I, pg_temp', routine, current_schema());
+        EXECUTE format('REVOKE ALL ON FUNCTION %I() FROM PUBLIC', routine);
+    END LOOP;
+END
+$$;

@@ -1,8 +1,9 @@
--- Sessions that the gate itself begins (disposition #1505, design QS-3): whose they are, how they were proved, when they end.
+-- Sessions that the gate itself begins (disposition #1505): whose they are, how they were proved, when they end. The name
+-- `queue_sessions` of the document is that of Queue, for its customers.
 --
 -- Of a session's token there is its SHA-256 alone, which opens nothing.
 
-CREATE TABLE IF NOT EXISTS queue_sessions (
+CREATE TABLE IF NOT EXISTS gate_sessions (
     id                   TEXT    NOT NULL PRIMARY KEY,  -- UUID v4; names the session in records
     token_sha256         TEXT    NOT NULL UNIQUE,
     admin_id             TEXT    NOT NULL,
@@ -20,23 +21,23 @@ CREATE TABLE IF NOT EXISTS queue_sessions (
     address              TEXT                           -- as `[audit] client_address` keeps it
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX IF NOT EXISTS idx_queue_sessions_live ON queue_sessions (admin_id) WHERE ended_at_utc IS NULL;
-CREATE INDEX IF NOT EXISTS idx_queue_sessions_over ON queue_sessions (absolute_ends_at_utc);
+CREATE INDEX IF NOT EXISTS idx_gate_sessions_live ON gate_sessions (admin_id) WHERE ended_at_utc IS NULL;
+CREATE INDEX IF NOT EXISTS idx_gate_sessions_over ON gate_sessions (absolute_ends_at_utc);
 
 -- A change that matters for access concerns that session alone. Neither a slide nor a new session does: the first leaves
 -- every answer as it is until the end that the answer knows, and of the second's token no gate can have been asked, as it
 -- was drawn at random when the row was written. So a session is not replaced either: that fires no trigger.
-CREATE TRIGGER IF NOT EXISTS gate_epoch_queue_sessions_insert BEFORE INSERT ON queue_sessions
-WHEN EXISTS (SELECT 1 FROM queue_sessions WHERE id = NEW.id OR token_sha256 = NEW.token_sha256)
-BEGIN SELECT RAISE(ABORT, '`queue_sessions` has this session: it is not replaced'); END;
-CREATE TRIGGER IF NOT EXISTS gate_epoch_queue_sessions_update AFTER UPDATE ON queue_sessions
+CREATE TRIGGER IF NOT EXISTS gate_epoch_gate_sessions_insert BEFORE INSERT ON gate_sessions
+WHEN EXISTS (SELECT 1 FROM gate_sessions WHERE id = NEW.id OR token_sha256 = NEW.token_sha256)
+BEGIN SELECT RAISE(ABORT, '`gate_sessions` has this session: it is not replaced'); END;
+CREATE TRIGGER IF NOT EXISTS gate_epoch_gate_sessions_update AFTER UPDATE ON gate_sessions
 WHEN OLD.id IS NOT NEW.id OR OLD.token_sha256 IS NOT NEW.token_sha256 OR OLD.admin_id IS NOT NEW.admin_id OR OLD.scope
     IS NOT NEW.scope OR OLD.methods IS NOT NEW.methods OR OLD.stepped_up_at_utc IS NOT NEW.stepped_up_at_utc OR
     OLD.absolute_ends_at_utc IS NOT NEW.absolute_ends_at_utc OR OLD.ended_at_utc IS NOT NEW.ended_at_utc
 BEGIN UPDATE gate_epoch SET epoch = epoch + 1; INSERT OR IGNORE INTO gate_session_changes (epoch, session_id) SELECT
     epoch, OLD.id FROM gate_epoch UNION SELECT epoch, NEW.id FROM gate_epoch; DELETE FROM gate_session_changes WHERE
     epoch <= (SELECT epoch - 1024 FROM gate_epoch); END;
-CREATE TRIGGER IF NOT EXISTS gate_epoch_queue_sessions_delete AFTER DELETE ON queue_sessions
+CREATE TRIGGER IF NOT EXISTS gate_epoch_gate_sessions_delete AFTER DELETE ON gate_sessions
 WHEN OLD.ended_at_utc IS NULL
 BEGIN UPDATE gate_epoch SET epoch = epoch + 1; INSERT OR IGNORE INTO gate_session_changes (epoch, session_id) SELECT
     epoch, OLD.id FROM gate_epoch; DELETE FROM gate_session_changes WHERE epoch <= (SELECT epoch - 1024 FROM
@@ -56,13 +57,9 @@ CREATE TABLE IF NOT EXISTS gate_one_time (
 
 CREATE INDEX IF NOT EXISTS idx_gate_one_time_end ON gate_one_time (expires_at_utc);
 
--- A passkey that names its owner by itself can log in; one whose signature count went back is set aside.
-ALTER TABLE gate_passkeys ADD COLUMN discoverable INTEGER NOT NULL DEFAULT 0 CHECK (discoverable IN (0, 1));
-ALTER TABLE gate_passkeys ADD COLUMN suspended_at_utc TEXT;
-
 -- An admin who is erased is erased here too.
 CREATE TRIGGER IF NOT EXISTS gate_forget_identity AFTER INSERT ON gate_pending_erasures
 BEGIN
-    DELETE FROM queue_sessions WHERE admin_id = NEW.actor_id;
+    DELETE FROM gate_sessions WHERE admin_id = NEW.actor_id;
     DELETE FROM gate_one_time WHERE admin_id = NEW.actor_id;
 END;

@@ -33,9 +33,10 @@ use super::{Common, with_store};
 use crate::facts::findings::{Known, findings_of, sorted};
 use crate::facts::rolled_back::rolled_back;
 use crate::facts::untimely;
+use crate::identity;
+use crate::settings::Identity;
 use crate::settings::Settings;
 use crate::settings::load::Looked;
-use crate::{pages, rbac_api};
 
 pub(super) const EXAMPLES: Examples = &[(
     "check",
@@ -104,12 +105,15 @@ pub(super) fn run(command: &Check, common: &Common) -> anyhow::Result<super::End
     }
     // Without a settings file, the upstreams are unknown.
     let upstreams = common.config.as_deref().map(|_| settings.upstream_names());
-    let mut checked = Checked::of(name, source, upstreams.as_ref(), |mapping| match command.offline {
-        true => Ok(None),
-        false => with_store(&settings, async |store| Registered::read(&store, &settings, mapping).await)
-            .context("cannot read the roles (use --offline to check the file alone)")
-            .map(Some),
-    })?;
+    let mut checked =
+        Checked::of(name, source, (upstreams.as_ref(), settings.identity.as_ref()), |mapping| match command
+            .offline
+        {
+            true => Ok(None),
+            false => with_store(&settings, async |store| Registered::read(&store, &settings, mapping).await)
+                .context("cannot read the roles (use --offline to check the file alone)")
+                .map(Some),
+        })?;
     checked.add_settings(&settings, common.config.as_deref(), looked, command.offline);
     finish(command, &checked)
 }
@@ -133,7 +137,8 @@ pub(super) async fn everything(
         Err(_) => None,
     };
     let upstreams = config.map(|_| settings.upstream_names());
-    let mut checked = Checked::of(name, source, upstreams.as_ref(), |_| Ok(registered))?;
+    let mut checked =
+        Checked::of(name, source, (upstreams.as_ref(), settings.identity.as_ref()), |_| Ok(registered))?;
     checked.add_settings(settings, config, looked, false);
     Ok(checked.findings())
 }
@@ -152,7 +157,7 @@ fn unsound(command: &Check, common: &Common, looked: Vec<Looked>) -> anyhow::Res
         print(&text)?;
         anyhow::bail!("cannot read the mapping {name}, which was not checked");
     };
-    let mut checked = Checked::of(name, source, None, |_| Ok(None))?;
+    let mut checked = Checked::of(name, source, (None, None), |_| Ok(None))?;
     checked.looked = looked;
     finish(command, &checked)
 }
@@ -251,7 +256,7 @@ impl Checked {
     fn of(
         name: String,
         source: String,
-        upstreams: Option<&BTreeSet<String>>,
+        (upstreams, terms): (Option<&BTreeSet<String>>, Option<&Identity>),
         registered: impl FnOnce(&Mapping) -> anyhow::Result<Option<Registered>>,
     ) -> anyhow::Result<Checked> {
         let (mapping, registered, found) = match Mapping::parse(&name, &source) {
@@ -259,7 +264,7 @@ impl Checked {
             Ok(mapping) => {
                 let registered = registered(&mapping)?;
                 let known = registered.as_ref().map(|registered| &registered.known);
-                let own_routes = [rbac_api::routes::examples(), pages::examples()].concat();
+                let own_routes = identity::own_routes(terms);
                 let found = findings_of(&name, &mapping, known, (upstreams, &own_routes));
                 (Some(mapping), registered, found)
             }
@@ -298,6 +303,8 @@ impl Checked {
             let needed =
                 mapping.and_then(|mapping| servers::without_freescout(file, &settings.freescout, mapping));
             self.settings.extend(needed);
+            let logins = mapping.map(|mapping| sessions::logins(file, settings.identity.as_ref(), mapping));
+            self.settings.extend(logins.into_iter().flatten());
             self.settings.extend(settings::unreadable(settings, &looked));
         }
         if !looked.is_empty() {

@@ -29,7 +29,7 @@ pub(super) struct Passkey {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print a code with which an admin registers a first passkey within 15 minutes. It is shown once and replaces the one before
+    /// Print a code with which an admin registers a first passkey within 10 minutes. It is shown once and replaces the one before
     Invite {
         /// The admin's id
         #[arg(id = "of_admin", value_name = "ADMIN")]
@@ -79,9 +79,12 @@ fn invite(common: &Common, admin: &str) -> anyhow::Result<Ended> {
         let asking = Asking { store: &store, notary: &notary, admin, now: Utc::now() };
         let code = passkeys::invite(asking, &operator()).await?;
         announce(code.as_str());
+        let place = match &settings.identity {
+            Some(identity) => format!("{}/enrol", identity.path),
+            None => "/console/rbac/break-glass, logged in,".to_owned(),
+        };
         eprintln!(
-            "`{admin}` registers a passkey with it at /console/rbac/break-glass, logged in, within 15 minutes. Pass it on by a way \
-             on which you know who gets it"
+            "`{admin}` registers a passkey with it at {place} within 10 minutes. Pass it on by a way on which you know who gets it"
         );
         Ok(Ended::Clean)
     })

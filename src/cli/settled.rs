@@ -57,6 +57,8 @@ fn sentence(settled: &Settled) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -249,7 +249,7 @@ impl Gateway {
         (address, trace): (Option<IpAddr>, Option<&Trace>),
         exchange: &mut Exchange,
     ) {
-        let Permitted { permit, mapping, .. } = permitted;
+        let Permitted { permit, mapping, admitted, .. } = permitted;
         exchange.outcome = "forwarded";
         body.spool.of_stranger(permit.principal().is_none());
         // A mapping that names a server which this gate does not have is not activated.
@@ -334,12 +334,30 @@ impl Gateway {
             if flush(client).await
                 && let Client::Http1(connection) = client
             {
-                leg.tunnel(connection, answered).await;
+                tokio::select! {
+                    () = leg.tunnel(connection, answered) => {}
+                    () = self.gate.until_refused(request, admitted.as_ref()) => exchange.outcome = "ended",
+                }
             }
             return;
         }
-        if let Err(failure) = leg.relay(client, answered, &mut call).await {
-            self.fail(client, request, &failure, exchange).await;
+        let lasts = matches!(answered.head.framing(), ResponseFraming::Chunked | ResponseFraming::UntilClose);
+        let relayed = if lasts {
+            let relay = leg.relay(client, answered, &mut call);
+            tokio::select! {
+                relayed = relay => Some(relayed),
+                () = self.gate.until_refused(request, admitted.as_ref()) => None,
+            }
+        } else {
+            Some(leg.relay(client, answered, &mut call).await)
+        };
+        match relayed {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => self.fail(client, request, &failure, exchange).await,
+            None => {
+                exchange.outcome = "ended";
+                client.cut();
+            }
         }
     }
 

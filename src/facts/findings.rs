@@ -55,7 +55,7 @@ pub fn findings_of(
     name: &str,
     mapping: &Mapping,
     known: Option<&Known>,
-    (upstreams, own_routes): (Option<&BTreeSet<String>>, &[(Method, &str)]),
+    (upstreams, own_routes): (Option<&BTreeSet<String>>, &[(Method, String)]),
 ) -> Vec<Diagnostic> {
     let catalog = known.map(|known| &known.catalog);
     let mut found = mapping.review(catalog);

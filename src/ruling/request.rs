@@ -71,14 +71,21 @@ pub struct Permitted {
     pub mapping: MappingSha256,
     /// The sessions without which it would not go there.
     pub break_glass: Option<Arc<BreakGlassPart>>,
-    /// The caller of a row that the gate itself serves, for the record of a refusal.
-    pub(super) admitted: Option<Admitted>,
+    /// The caller, where the row asks for one: for the record of a refusal, and for as long as the exchange lasts.
+    pub(crate) admitted: Option<Admitted>,
 }
 
 /// A caller, and what it held when its request was decided.
-pub(super) struct Admitted {
+pub(crate) struct Admitted {
     identified: Identified,
     access: Arc<Access>,
+}
+
+impl Admitted {
+    /// By which the caller is known.
+    pub(super) fn subject(&self) -> &Subject {
+        &self.identified.subject
+    }
 }
 
 /// The recorded data of a denial besides its request.
@@ -319,8 +326,7 @@ impl Gate {
             counter!("gate_break_glass_requests_total").increment(1);
             break_glass = Some(part.clone());
         }
-        let is_own = verdict.outcome.as_ref().is_ok_and(Permit::served_by_gate);
-        let admitted = is_own.then_some(Admitted { identified, access });
+        let admitted = verdict.outcome.is_ok().then_some(Admitted { identified, access });
         Ok(Decided { outcome: verdict.outcome, break_glass, admitted })
     }
 
@@ -422,7 +428,7 @@ impl Gate {
     }
 
     /// The row's freshness, else that of the settings. For a path that no row covers nothing may relax it.
-    fn freshness(&self, target: &Target<'_>) -> Freshness {
+    pub(super) fn freshness(&self, target: &Target<'_>) -> Freshness {
         match target {
             Target::Row(row, _) => row.freshness.unwrap_or(self.options.freshness),
             Target::Unmapped(_) => Freshness::Strict,
@@ -438,7 +444,7 @@ impl Gate {
 
     /// The switches, and what the subject holds, both as of now or as `freshness` allows. One deadline for both: who
     /// waits for the answer does not care how many reads it took.
-    async fn observe(
+    pub(super) async fn observe(
         &self,
         subject: &Subject,
         freshness: Freshness,

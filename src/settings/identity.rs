@@ -4,9 +4,8 @@ use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::session::{Session, SessionKind};
 use super::times;
-use super::{BreakGlass, Settings};
+use super::BreakGlass;
 
 /// The cookie of a session that the gate began. The prefix binds it to this host, over TLS (RFC 6265bis 4.1.3.2).
 pub const COOKIE: &str = "__Host-gate";
@@ -74,31 +73,6 @@ impl Identity {
         ];
         wrong.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, words)| words.to_owned()).collect()
     }
-}
-
-/// Whether the gate begins sessions, and whether those of Console count too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keepers {
-    Console,
-    Gate,
-    Both,
-}
-
-impl Keepers {
-    /// Whose sessions the settings let in.
-    pub fn of(settings: &Settings) -> Keepers {
-        match (settings.session.kind, &settings.identity) {
-            (SessionKind::Gate, _) => Keepers::Gate,
-            (_, Some(_)) => Keepers::Both,
-            (_, None) => Keepers::Console,
-        }
-    }
-}
-
-/// A mistake of the two sections together.
-pub(super) fn missing(session: &Session, identity: Option<&Identity>) -> Option<&'static str> {
-    (session.kind == SessionKind::Gate && identity.is_none())
-        .then_some("`kind = \"gate\"` needs the section [identity]")
 }
 
 fn minutes(minutes: u64) -> TimeDelta {

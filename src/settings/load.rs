@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::console::{Console, Written};
 use super::wording::worded;
-use super::{Settings, Upstream};
+use super::{SessionKind, Settings, Upstream};
 
 const SECTIONS: [&str; 31] = [
     "environment",
@@ -481,8 +481,12 @@ impl Reader<'_> {
                 report(section, &format!("`{key}` must be a path that begins with one `/`, not `{path}`"));
             }
         }
-        if let Some(mistake) = super::identity::missing(&settings.session, settings.identity.as_ref()) {
-            report("session", mistake);
+        match (settings.session.kind, &settings.identity) {
+            (SessionKind::Gate, None) => report("session", "`kind = \"gate\"` needs the section [identity]"),
+            (SessionKind::Flask | SessionKind::Opaque | SessionKind::Signed, Some(_)) => {
+                report("identity", "the gate's own login needs `kind = \"gate\"` in [session]");
+            }
+            (SessionKind::Gate, Some(_)) | (_, None) => {}
         }
         for mistake in settings.identity.iter().flat_map(|one| one.mistakes(&settings.break_glass)) {
             report("identity", &mistake);

@@ -30,7 +30,8 @@ clusters.V = "v2"
 "GET /home" = { session = true }
 "GET /api/home" = { session = true, unauthenticated = "401" }
 "GET,POST /danger" = { session = true, step_up = "15m" }
-"GET /open" = { public = true }
+"GET /socket" = { session = true, websocket = true }
+"GET /events" = { session = true }
 [blueprints.v]
 cluster = "V"
 [blueprints.v.routes]

@@ -781,7 +781,7 @@ async fn a_deciding_trigger_that_is_gone_is_found_out_at_once_on_sqlite() {
     let other = Database::open_with(&database.url, relations(KIOSK_SETTINGS)).await;
     let watched = async || database.store.control().await.unwrap().console_watched;
     let triggers = deciding_triggers_on_sqlite(&database).await;
-    assert_eq!(triggers.len(), 3 * 17, "{triggers:?}");
+    assert_eq!(triggers.len(), 3 * 18, "{triggers:?}");
     for (trigger, table) in triggers {
         let silent = format!(
             "DROP TRIGGER {trigger}; CREATE TRIGGER {trigger} AFTER INSERT ON {table} BEGIN SELECT 1; END"
@@ -827,7 +827,7 @@ async fn a_deciding_trigger_that_is_gone_is_found_out_at_once_on_postgres() {
               WHERE t.tgname = 'gate_epoch_on_write' ORDER BY 1",
         )
         .await;
-    assert_eq!(tables.len(), 17, "{tables:?}");
+    assert_eq!(tables.len(), 18, "{tables:?}");
     for table in tables {
         for harm in [
             format!("DROP TRIGGER gate_epoch_on_write ON {table}"),

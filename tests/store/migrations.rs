@@ -6,7 +6,7 @@ use store::schema::migrations::Seed;
 use crate::database::{Database, repository};
 
 /// Console's own tables (the RBAC V2 design, section 3.1 and 3.2, and the admins), then the gate's.
-const TABLES: [&str; 61] = [
+const TABLES: [&str; 63] = [
     "admin_roles",
     "admin_sessions",
     "admins",
@@ -45,6 +45,7 @@ const TABLES: [&str; 61] = [
     "gate_mapping_pin",
     "gate_mapping_pin_files",
     "gate_mappings",
+    "gate_one_time",
     "gate_passkey_invites",
     "gate_passkeys",
     "gate_pending_erasures",
@@ -53,6 +54,7 @@ const TABLES: [&str; 61] = [
     "gate_request_keys",
     "gate_running",
     "gate_session_changes",
+    "gate_sessions",
     "gate_timed_work",
     "gate_upstream_refusals",
     "gate_webauthn_challenges",

@@ -298,7 +298,7 @@ impl Passkeys {
             .map_err(|_| PasskeyError::Refused("no_user_handle"))?;
         let stored = store.passkey_of(&URL_SAFE_NO_PAD.encode(id)).await?;
         let stored = stored.ok_or(PasskeyError::Refused("another_credential"))?;
-        if !stored.is_live() {
+        if stored.revoked_at.is_some() {
             return Err(PasskeyError::Refused("revoked"));
         }
         if handle != own_handle(&stored)? {
@@ -328,7 +328,7 @@ impl Passkeys {
     ) -> Result<Challenge, PasskeyError> {
         let label = checked_label(label)?;
         let all = asking.store.passkeys(Some(asking.admin), true).await?;
-        let live = || all.iter().filter(|passkey| passkey.is_live());
+        let live = || all.iter().filter(|passkey| passkey.revoked_at.is_none());
         let mut session = None;
         let code_sha256 = match proof {
             Proof::Session(id) => {
@@ -441,8 +441,6 @@ impl Passkeys {
             last_used_at: None,
             revoked_at: None,
             revoked_by: None,
-            suspended_at: None,
-            discoverable: session.is_some(),
         };
         let proof = match (&code_sha256, &session) {
             (Some(_), _) => "code",
@@ -517,7 +515,7 @@ async fn note_use(
 }
 
 /// Why the library refused an answer. A passkey whose signature count went back may have been copied (WebAuthn 6.1.1): it is
-/// set aside, and its sessions end.
+/// revoked, and its sessions end.
 async fn refused(
     store: &SharedStore,
     notary: &Notary,
@@ -526,13 +524,10 @@ async fn refused(
     now: DateTime<Utc>,
 ) -> Result<PasskeyError, PasskeyError> {
     if let (WebauthnError::CredentialPossibleCompromise, Some(stored)) = (error, stored) {
-        let event = AuditEvent::Passkey {
-            step: "suspended",
-            passkey: Some(stored.id.clone()),
-            detail: json!({ "why": "counter_went_back" }),
-            by: stored.admin.clone(),
-        };
-        store.suspend_passkey(stored, now, &notary.note(event.into_record(now))).await?;
+        let detail = json!({ "why": "counter_went_back" });
+        let asking = Asking { store, notary, admin: &stored.admin, now };
+        let note = note(asking, "revoked", Some(&stored.id), detail, "gate");
+        store.revoke_passkey(&stored.id, "gate", now, &note).await?;
     }
     Ok(PasskeyError::Refused(word_of(error)))
 }

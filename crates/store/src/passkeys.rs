@@ -29,18 +29,6 @@ pub struct StoredPasskey {
     pub last_used_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
     pub revoked_by: Option<String>,
-    /// When its signature count went back: it may have been copied.
-    pub suspended_at: Option<DateTime<Utc>>,
-    /// Whether it names its owner by itself, and so can log in.
-    #[serde(skip)]
-    pub discoverable: bool,
-}
-
-impl StoredPasskey {
-    /// Whether it can sign for anything.
-    pub fn is_live(&self) -> bool {
-        self.revoked_at.is_none() && self.suspended_at.is_none()
-    }
 }
 
 /// A one-time code for a first passkey.
@@ -84,8 +72,7 @@ pub enum Registered {
 }
 
 impl Store {
-    /// The passkeys that were not revoked or suspended, of one admin or of all, the oldest first; with `revoked`, the others
-    /// too.
+    /// The passkeys that were not revoked, of one admin or of all, the oldest first; with `revoked`, the others too.
     pub async fn passkeys(
         &self,
         admin: Option<&str>,
@@ -103,26 +90,6 @@ impl Store {
     pub async fn invited(&self, code_sha256: &str, now: DateTime<Utc>) -> Result<Option<String>, StoreError> {
         let row: Option<(String,)> = self.first(sql(INVITED).bind(code_sha256).bind(now)).await?;
         Ok(row.map(|(admin,)| admin))
-    }
-
-    /// Sets a passkey aside, and ends the sessions that began with it.
-    pub async fn suspend_passkey(
-        &self,
-        passkey: &StoredPasskey,
-        now: DateTime<Utc>,
-        note: &Note,
-    ) -> Result<bool, StoreError> {
-        let suspend = sql(SUSPEND).bind(passkey.id.as_str()).bind(now);
-        let with_it = format!("%\"{}\"%", passkey.id);
-        let end = sql(END_WITH).bind(passkey.admin.as_str()).bind(now).bind(with_it);
-        self.change(note, async |change| {
-            if !change.execute_or_undo(suspend).await? {
-                return Ok(false);
-            }
-            change.execute(end).await?;
-            Ok(true)
-        })
-        .await
     }
 
     /// Gives a passkey another name; `false` where it is not the admin's or not live.
@@ -189,15 +156,14 @@ impl Store {
                 .bind(passkey.credential.as_str())
                 .bind(passkey.counter)
                 .bind(passkey.label.as_str())
-                .bind(passkey.registered_at)
-                .bind(passkey.discoverable);
+                .bind(passkey.registered_at);
             change.execute(add).await?;
             Ok(Registered::Done)
         })
         .await
     }
 
-    /// Revokes a passkey; `false` where it is none, or revoked already.
+    /// Revokes a passkey, and ends the sessions that it began or signed in; `false` where it is none, or revoked already.
     pub async fn revoke_passkey(
         &self,
         id: &str,
@@ -206,7 +172,15 @@ impl Store {
         note: &Note,
     ) -> Result<bool, StoreError> {
         let revoke = sql(REVOKE).bind(id).bind(now).bind(by);
-        self.change(note, async |change| change.execute_or_undo(revoke).await).await
+        let end = sql(END_WITH).bind(format!("%\"{id}\"%")).bind(now).bind("passkey_revoked").bind(by);
+        self.change(note, async |change| {
+            let is_revoked = change.execute_or_undo(revoke).await?;
+            if is_revoked {
+                change.execute(end).await?;
+            }
+            Ok(is_revoked)
+        })
+        .await
     }
 
     /// Notes that a passkey has signed, with its credential as it is now. `false` where it was revoked meanwhile, or has signed
@@ -247,25 +221,23 @@ impl Store {
 
 const COLUMNS: &str = "
     SELECT id, admin_id AS admin, user_handle, credential_id, credential, counter, label, registered_at_utc AS registered_at,
-           last_used_at_utc AS last_used_at, revoked_at_utc AS revoked_at, revoked_by, suspended_at_utc AS suspended_at,
-           discoverable
+           last_used_at_utc AS last_used_at, revoked_at_utc AS revoked_at, revoked_by
       FROM gate_passkeys";
 const OF_ADMIN: &str = "
      WHERE (CAST($1 AS TEXT) IS NULL OR admin_id = $1)
-       AND (CAST($2 AS BOOLEAN) OR (revoked_at_utc IS NULL AND suspended_at_utc IS NULL))
+       AND (CAST($2 AS BOOLEAN) OR revoked_at_utc IS NULL)
      ORDER BY registered_at_utc, id";
 const INVITED: &str =
     "SELECT admin_id FROM gate_passkey_invites WHERE code_sha256 = $1 AND expires_at_utc > $2";
-const SUSPEND: &str = "UPDATE gate_passkeys SET suspended_at_utc = $2 WHERE id = $1 AND suspended_at_utc IS NULL AND revoked_at_utc IS NULL";
 const END_WITH: &str = "
-    UPDATE queue_sessions SET ended_at_utc = $2, end_reason = 'passkey_suspended', ended_by = $1
-     WHERE admin_id = $1 AND ended_at_utc IS NULL AND methods LIKE $3";
-const NAME: &str = "UPDATE gate_passkeys SET label = $3 WHERE id = $1 AND admin_id = $2 AND revoked_at_utc IS NULL AND suspended_at_utc IS NULL";
+    UPDATE gate_sessions SET ended_at_utc = $2, end_reason = $3, ended_by = $4
+     WHERE ended_at_utc IS NULL AND methods LIKE $1";
+const NAME: &str = "UPDATE gate_passkeys SET label = $3 WHERE id = $1 AND admin_id = $2 AND revoked_at_utc IS NULL";
 const REVOKE_OWN: &str = "
     UPDATE gate_passkeys SET revoked_at_utc = $3, revoked_by = $2
      WHERE id = $1 AND admin_id = $2 AND revoked_at_utc IS NULL
        AND EXISTS (SELECT 1 FROM gate_passkeys o
-                    WHERE o.admin_id = $2 AND o.id <> $1 AND o.revoked_at_utc IS NULL AND o.suspended_at_utc IS NULL)";
+                    WHERE o.admin_id = $2 AND o.id <> $1 AND o.revoked_at_utc IS NULL)";
 const FORGET_INVITES: &str = "DELETE FROM gate_passkey_invites WHERE admin_id = $1";
 const INVITE: &str = "
     INSERT INTO gate_passkey_invites (id, admin_id, code_sha256, invited_by, invited_at_utc, expires_at_utc)
@@ -276,13 +248,13 @@ const TAKE_INVITE: &str = "
     DELETE FROM gate_passkey_invites WHERE admin_id = $1 AND code_sha256 = $2 AND expires_at_utc > $3";
 const ADD: &str = "
     INSERT INTO gate_passkeys
-           (id, admin_id, user_handle, credential_id, credential, counter, label, registered_at_utc, discoverable)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+           (id, admin_id, user_handle, credential_id, credential, counter, label, registered_at_utc)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const REVOKE: &str =
     "UPDATE gate_passkeys SET revoked_at_utc = $2, revoked_by = $3 WHERE id = $1 AND revoked_at_utc IS NULL";
 const USE: &str = "
     UPDATE gate_passkeys SET credential = $2, counter = $3, last_used_at_utc = $4
-     WHERE id = $1 AND revoked_at_utc IS NULL AND suspended_at_utc IS NULL AND (counter < $3 OR (counter = 0 AND $3 = 0))";
+     WHERE id = $1 AND revoked_at_utc IS NULL AND (counter < $3 OR (counter = 0 AND $3 = 0))";
 const FORGET_CHALLENGES: &str = "DELETE FROM gate_webauthn_challenges WHERE expires_at_utc <= $1";
 const CHALLENGE: &str = "
     INSERT INTO gate_webauthn_challenges (id, admin_id, purpose, bound_sha256, state, expires_at_utc)

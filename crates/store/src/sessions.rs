@@ -205,29 +205,29 @@ async fn insert(change: &mut Change, session: &NewSession<'_>) -> Result<(), Sto
 }
 
 const BEGIN: &str = "
-    INSERT INTO queue_sessions
+    INSERT INTO gate_sessions
            (id, token_sha256, admin_id, scope, methods, stepped_up_at_utc, created_at_utc, absolute_ends_at_utc,
             idle_ends_at_utc, last_used_at_utc, device, address)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7, $10, $11)";
 const ROTATE: &str = "
-    UPDATE queue_sessions
+    UPDATE gate_sessions
        SET token_sha256 = $2, methods = $3, stepped_up_at_utc = $4, last_used_at_utc = $5, absolute_ends_at_utc = $6,
            idle_ends_at_utc = $7
      WHERE id = $1 AND ended_at_utc IS NULL AND idle_ends_at_utc > $5 AND absolute_ends_at_utc > $5";
 const REPLACE: &str = "
-    UPDATE queue_sessions SET ended_at_utc = $2, end_reason = 'replaced', ended_by = $3
+    UPDATE gate_sessions SET ended_at_utc = $2, end_reason = 'replaced', ended_by = $3
      WHERE id = $1 AND ended_at_utc IS NULL";
 const END_ONE: &str = "
-    UPDATE queue_sessions SET ended_at_utc = $2, end_reason = $3, ended_by = $4
+    UPDATE gate_sessions SET ended_at_utc = $2, end_reason = $3, ended_by = $4
      WHERE id = $1 AND admin_id = $5 AND ended_at_utc IS NULL";
 const END_OTHERS: &str = "
-    UPDATE queue_sessions SET ended_at_utc = $2, end_reason = $3, ended_by = $4
+    UPDATE gate_sessions SET ended_at_utc = $2, end_reason = $3, ended_by = $4
      WHERE id <> $1 AND admin_id = $5 AND ended_at_utc IS NULL";
 /// Those beyond the number that may live, the ones used longest ago first.
 const DISPLACE: &str = "
-    UPDATE queue_sessions SET ended_at_utc = $2, end_reason = 'displaced', ended_by = $1
+    UPDATE gate_sessions SET ended_at_utc = $2, end_reason = 'displaced', ended_by = $1
      WHERE ended_at_utc IS NULL AND admin_id = $1
-       AND id NOT IN (SELECT id FROM queue_sessions
+       AND id NOT IN (SELECT id FROM gate_sessions
                        WHERE admin_id = $1 AND ended_at_utc IS NULL AND idle_ends_at_utc > $2
                          AND absolute_ends_at_utc > $2
                        ORDER BY last_used_at_utc DESC, id LIMIT $3)";
@@ -235,17 +235,17 @@ const SESSIONS: &str = "
     SELECT id, admin_id AS admin, scope, methods, stepped_up_at_utc AS stepped_up_at, created_at_utc AS created_at,
            absolute_ends_at_utc AS absolute_end, idle_ends_at_utc AS idle_end, last_used_at_utc AS last_used_at, device,
            address
-      FROM queue_sessions
+      FROM gate_sessions
      WHERE ended_at_utc IS NULL AND idle_ends_at_utc > $1 AND absolute_ends_at_utc > $1";
 const SLIDE_POSTGRES: &str = "
-    UPDATE queue_sessions SET last_used_at_utc = $2, idle_ends_at_utc = $3
+    UPDATE gate_sessions SET last_used_at_utc = $2, idle_ends_at_utc = $3
      WHERE id IN (SELECT jsonb_array_elements_text($1::jsonb)) AND ended_at_utc IS NULL AND idle_ends_at_utc > $2
        AND absolute_ends_at_utc > $2";
 const SLIDE_SQLITE: &str = "
-    UPDATE queue_sessions SET last_used_at_utc = $2, idle_ends_at_utc = $3
+    UPDATE gate_sessions SET last_used_at_utc = $2, idle_ends_at_utc = $3
      WHERE id IN (SELECT value FROM json_each($1)) AND ended_at_utc IS NULL AND idle_ends_at_utc > $2
        AND absolute_ends_at_utc > $2";
-const FORGET: &str = "DELETE FROM queue_sessions WHERE absolute_ends_at_utc < $1";
+const FORGET: &str = "DELETE FROM gate_sessions WHERE absolute_ends_at_utc < $1";
 const MARK: &str = "
     INSERT INTO gate_one_time (purpose, value_sha256, expires_at_utc) VALUES ($1, $2, $3)
     ON CONFLICT (purpose, value_sha256) DO NOTHING";

@@ -65,7 +65,8 @@ fn a_session_key_is_concerned_by_its_row_or_by_every_row() {
     };
     let key = verifier.verify("a-token-of-anna", chrono::DateTime::UNIX_EPOCH).unwrap();
     let subject = Subject::Session(key.clone());
-    let holder = |row| SessionHolder { admin: AdminId::new("anna"), id: key.shown_id(None), row };
+    let holder =
+        |row| SessionHolder { admin: AdminId::new("anna"), id: key.shown_id(None), row, login: None };
     let access = |session| Access { session, ..Access::nothing(Epoch(43)) };
     let terms = ledger.terms(&subject, Epoch(44));
     assert_eq!(terms.least, Epoch(44), "not read yet");

@@ -1,6 +1,9 @@
 //! What attackers did to others: each test states the attack that an advisory describes, and fails without the guard.
 
+use tokio::io::AsyncWriteExt as _;
+
 use super::*;
+use crate::support::wire::Wire;
 
 /// GHSA-hp74-gm6m-2qm5 (Pocket ID): any young login passed for a step-up. Here a session is young that no passkey has signed
 /// in: its age is not the passkey's.
@@ -9,7 +12,7 @@ async fn ghsa_hp74_gm6m_2qm5_a_young_session_is_no_step_up() {
     for database in BOTH {
         let scene = Scene::new(database).await;
         let mut anna = scene.logged_in("anna").await;
-        scene.world.execute("UPDATE queue_sessions SET stepped_up_at_utc = NULL").await;
+        scene.world.execute("UPDATE gate_sessions SET stepped_up_at_utc = NULL").await;
         let page = anna.get(&scene.gate, "/danger").await;
         assert_eq!(page.status, 302, "{}", text(&page));
         assert_eq!(anna.get(&scene.gate, "/home").await.status, 200);
@@ -288,9 +291,9 @@ async fn cve_2026_46419_without_a_registered_passkey_there_is_no_login() {
     }
 }
 
-/// A copied passkey: its signature count goes back. It is set aside, and the sessions that began with it are over.
+/// A copied passkey: its signature count goes back. It is revoked, and the sessions that began with it are over.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_passkey_whose_count_goes_back_is_set_aside() {
+async fn a_passkey_whose_count_goes_back_is_revoked() {
     for database in BOTH {
         let scene = Scene::new(database).await;
         let mut anna = scene.logged_in("anna").await;
@@ -304,9 +307,50 @@ async fn a_passkey_whose_count_goes_back_is_set_aside() {
         let steps = scene.world.store.recent(100).await.expect("the audit");
         let is_noted = steps.iter().any(|event| {
             event.event_type == "passkey"
-                && event.detail.as_ref().is_some_and(|text| text.to_string().contains("suspended"))
+                && event.detail.as_ref().is_some_and(|text| text.to_string().contains("counter_went_back"))
         });
-        assert!(is_noted, "its suspension is in the audit");
+        assert!(is_noted, "its revocation is in the audit");
+    }
+}
+
+/// CVE-2026-9162: a session's end left its WebSockets and event streams open. They close within seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2026_9162_what_lasts_ends_with_its_session() {
+    for database in BOTH {
+        let scene = Scene::new(database).await;
+        let mut anna = scene.logged_in("anna").await;
+        let cookie = format!("Cookie: {SESSION}={}\r\n", anna.token());
+        let mut socket = Wire::to(&scene.gate.socket()).await;
+        let handshake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        socket
+            .write(format!("GET /socket HTTP/1.1\r\nHost: console.test\r\n{cookie}{handshake}").as_bytes())
+            .await;
+        assert!(socket.read_until("\r\n\r\n").await.starts_with("HTTP/1.1 101"));
+        socket.write(b"before;").await;
+        socket.read_until("before;").await;
+        // A stream of events that Console never ends, behind a gate of its own.
+        let events = scene.world.folder().join("events.sock");
+        let listener = tokio::net::UnixListener::bind(&events).expect("a socket");
+        let serving = tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+                stream.write_all(format!("{head}7\r\ndata: 1\r\n").as_bytes()).await.expect("the gate reads");
+                open.push(stream);
+            }
+        });
+        let other = setup(&scene.upstream, &scene.clock, "");
+        let gate = scene.world.gate(&Setup { upstream: Some(events), ..other }).await;
+        let mut stream = Wire::to(&gate.socket()).await;
+        stream.write(format!("GET /events HTTP/1.1\r\nHost: console.test\r\n{cookie}\r\n").as_bytes()).await;
+        stream.read_until("data: 1").await;
+
+        assert_eq!(anna.ask(&scene.gate, "DELETE", "/sessions?which=all", &Value::Null).await.status, 204);
+        assert_eq!(socket.rest().await, "", "the WebSocket closes");
+        let rest = stream.rest().await;
+        assert!(!rest.contains("0\r\n\r\n"), "a stream that is cut does not pass for a whole one: {rest}");
+        serving.abort();
     }
 }
 

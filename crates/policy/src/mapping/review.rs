@@ -40,7 +40,7 @@ impl Mapping {
 
     /// Remarks about rows with `gate = true` that lead to no route of the gate. `routes` are its routes: a method, and
     /// a path of that form.
-    pub fn review_own_routes(&self, routes: &[(Method, &str)]) -> Vec<Diagnostic> {
+    pub fn review_own_routes(&self, routes: &[(Method, String)]) -> Vec<Diagnostic> {
         own::rows_without_a_route(self, routes)
     }
 

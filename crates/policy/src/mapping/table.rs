@@ -329,6 +329,11 @@ impl Row {
         self.kind.ticket()
     }
 
+    /// Whether the gate itself serves the route to everybody: its login, and what belongs to it.
+    pub fn is_identity(&self) -> bool {
+        self.gate && self.kind == RowKind::Public
+    }
+
     /// Whether the gate itself serves the route, so that Console never sees its requests.
     pub fn served_by_gate(&self) -> bool {
         self.gate

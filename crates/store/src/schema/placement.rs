@@ -107,7 +107,7 @@ pub(crate) const OWN_DECIDING_TABLES: [&str; 8] = [
 ];
 
 /// The sessions that the gate begins itself. A change of one concerns that session alone, so its triggers are its own.
-pub(crate) const LOGIN_SESSIONS: &str = "queue_sessions";
+pub(crate) const LOGIN_SESSIONS: &str = "gate_sessions";
 
 /// A table that was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

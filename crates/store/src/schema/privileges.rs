@@ -59,7 +59,7 @@ pub const NEEDED: [(&str, &str); 63] = [
     ("gate_timed_work", "SELECT, INSERT, UPDATE"),
     ("gate_upstream_refusals", "SELECT, INSERT, UPDATE, DELETE"),
     ("gate_webauthn_challenges", "SELECT, INSERT, DELETE"),
-    ("queue_sessions", "SELECT, INSERT, UPDATE, DELETE"),
+    ("gate_sessions", "SELECT, INSERT, UPDATE, DELETE"),
     ("rbac_break_glass_sessions", "SELECT, INSERT, UPDATE (revoked_at_utc)"),
     ("rbac_group_roles", "SELECT, INSERT, DELETE"),
     ("rbac_groups", "SELECT, INSERT"),

@@ -380,7 +380,7 @@ pub const CONSOLE: [Rule; 5] = [
 ];
 
 /// The findings of `console-gate check` about the settings.
-pub const SETTINGS: [Rule; 9] = [
+pub const SETTINGS: [Rule; 11] = [
     error(
         "bad-setting",
         "a setting that a gate would refuse at its start",
@@ -395,6 +395,16 @@ pub const SETTINGS: [Rule; 9] = [
         "revoked-sessions-pass",
         "a session that Console ends before its time keeps passing",
         "let the gate see Console's sessions: `session_id_key` or another `kind` in [session]; see docs/sessions.md",
+    ),
+    error(
+        "step-up-without-login",
+        "a row asks for a passkey, and no login of the gate's own could ask for one",
+        "add [identity] to the settings, or remove `step_up` from the row; see docs/identity.md",
+    ),
+    warning(
+        "login-without-row",
+        "the gate's own login is switched on, and no row leads to it",
+        "add rows with `identity = true` for `[identity] path` and /api/v1/auth; see docs/identity.md",
     ),
     warning(
         "nobody-may-approve",

@@ -80,7 +80,7 @@ fn decided(case: &Case<'_>, mapping: &Mapping, catalog: &Catalog) -> Expect {
         Err(Rejection::Unauthorized) => Expect::Unauthorized,
         Err(Rejection::Gone) => Expect::Gone,
         Err(Rejection::Quiet) => Expect::Quiet,
-        Err(Rejection::Upgrade) => panic!("no upgrade was asked for"),
+        Err(Rejection::Upgrade | Rejection::StepUp(_)) => panic!("neither was asked for"),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::mapping::{Found, Mapping};
 use crate::method::Method;
 
 /// Rows with `gate = true` that decide none of the gate's routes: a permitted request gets 404.
-pub(super) fn rows_without_a_route(mapping: &Mapping, routes: &[(Method, &str)]) -> Vec<Diagnostic> {
+pub(super) fn rows_without_a_route(mapping: &Mapping, routes: &[(Method, String)]) -> Vec<Diagnostic> {
     let decides = |offset: usize| {
         routes.iter().any(|(method, path)| match mapping.find(path, *method) {
             Found::Row(row) => row.offset == offset,

@@ -42,7 +42,7 @@ pub(super) async fn login_session(
         SELECT id, admin_id, methods, stepped_up_at_utc, last_used_at_utc,
                CASE WHEN idle_ends_at_utc < absolute_ends_at_utc THEN idle_ends_at_utc ELSE absolute_ends_at_utc END AS ends,
                CASE WHEN ended_at_utc IS NULL AND scope = 'full' THEN 'limited_session' ELSE 'revoked_session' END AS state
-          FROM queue_sessions WHERE token_sha256 = $1";
+          FROM gate_sessions WHERE token_sha256 = $1";
     let facts = format!(
         "SELECT c.state, c.id, CAST(c.ends AS TEXT), NULL FROM {RESERVED_PREFIX}session c
          UNION ALL
