@@ -43,8 +43,10 @@ use crate::signed::Signer;
 /// Where the endpoints for programs and scripts are (disposition, #1503 to #1508).
 pub const API: &str = "/api/v1/auth";
 
-/// How many attempts to prove something one address has in a minute.
-const ATTEMPTS: NonZeroU32 = NonZeroU32::new(30).expect("a literal");
+/// How many codes one address may try in a minute. A code is 120 random bits, so this is for the log's sake and the database's.
+const CODES: NonZeroU32 = NonZeroU32::new(30).expect("a literal");
+/// How many challenges and signatures: whole offices come from one address, and no signature can be guessed.
+const SIGNATURES: NonZeroU32 = NonZeroU32::new(1_200).expect("a literal");
 /// How many addresses are remembered before those that have all their attempts again are forgotten.
 const REMEMBERED: usize = 10_000;
 
@@ -59,6 +61,9 @@ pub struct Parts {
     pub address_detail: AddressDetail,
 }
 
+/// The attempts of each address.
+type Attempts = DefaultKeyedRateLimiter<Option<IpAddr>>;
+
 /// Serves the rows with `identity = true`.
 pub struct Identity {
     sessions: Sessions,
@@ -68,7 +73,8 @@ pub struct Identity {
     clock: SharedClock,
     /// Seals the challenges of logins.
     challenges: Signer,
-    attempts: DefaultKeyedRateLimiter<Option<IpAddr>>,
+    codes: Attempts,
+    signatures: Attempts,
     path: String,
 }
 
@@ -91,7 +97,8 @@ impl Identity {
             notary,
             clock,
             challenges: Signer::new(keys, "console-gate login challenge 1"),
-            attempts: RateLimiter::hashmap(Quota::per_minute(ATTEMPTS)),
+            codes: RateLimiter::hashmap(Quota::per_minute(CODES)),
+            signatures: RateLimiter::hashmap(Quota::per_minute(SIGNATURES)),
         }
     }
 
@@ -110,7 +117,7 @@ impl Identity {
     async fn api(&self, asked: &OwnRequest<'_>, path: &str) -> Outcome {
         let method = asked.request.method();
         if !method.is_safe() {
-            self.from_here(asked)?;
+            self.refuse_other_sites(asked)?;
         }
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         match (method, parts.as_slice()) {
@@ -132,7 +139,7 @@ impl Identity {
     }
 
     /// Refuses what a page of another site has caused: a browser says so, and a program sends `Origin` itself.
-    fn from_here(&self, asked: &OwnRequest<'_>) -> Result<(), Problem> {
+    fn refuse_other_sites(&self, asked: &OwnRequest<'_>) -> Result<(), Problem> {
         match crate::rbac_api::comes_from_here(asked.request) {
             Some(true) => Ok(()),
             Some(false) | None => Err(Problem::new(
@@ -148,16 +155,20 @@ impl Identity {
     ///
     /// The address has made too many. Sessions that live are not concerned: an address can lock out its own logins alone.
     fn attempt(&self, client: Option<IpAddr>) -> Result<(), Problem> {
-        if self.attempts.len() > REMEMBERED {
-            self.attempts.retain_recent();
-        }
-        self.attempts.check_key(&client).map_err(|until| {
-            counter!("gate_login_attempts_refused_total").increment(1);
-            let wait = until.wait_time_from(DefaultClock::default().now()).as_secs() + 1;
-            Problem::new(429, "too many attempts from this address; wait a moment")
-                .with_field("retry-after", wait.to_string())
-        })
+        count(&self.signatures, client)
     }
+}
+
+fn count(attempts: &Attempts, client: Option<IpAddr>) -> Result<(), Problem> {
+    if attempts.len() > REMEMBERED {
+        attempts.retain_recent();
+    }
+    attempts.check_key(&client).map_err(|until| {
+        counter!("gate_login_attempts_refused_total").increment(1);
+        let wait = until.wait_time_from(DefaultClock::default().now()).as_secs() + 1;
+        Problem::new(429, "too many attempts from this address; wait a moment")
+            .with_field("retry-after", wait.to_string())
+    })
 }
 
 fn nothing_here() -> Problem {

@@ -171,7 +171,7 @@ impl Identity {
 
     /// Uses an invitation up: its admin may register a passkey, and nothing else.
     pub(super) async fn redeem(&self, asked: &OwnRequest<'_>, code: &str) -> Result<String, Problem> {
-        self.attempt(asked.client)?;
+        super::count(&self.codes, asked.client)?;
         let (digest, now) = (grants::passkeys::digest_of_code(code), self.clock.now());
         let admin = self.store.invited(&digest, now).await?.ok_or_else(not_proved)?;
         let before = self.sessions.current(asked.request).await?;

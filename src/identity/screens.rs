@@ -112,7 +112,7 @@ impl Identity {
     async fn shown(&self, asked: &OwnRequest<'_>, path: &str) -> Result<Shown, Problem> {
         let is_read = asked.request.method().is_safe();
         if !is_read {
-            self.from_here(asked)?;
+            self.refuse_other_sites(asked)?;
         }
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         match (is_read, parts.as_slice()) {
@@ -237,7 +237,8 @@ fn respond(asked: &OwnRequest<'_>, status: u16, body: String, kind: &str) -> Res
         ("content-type", kind.to_owned()),
         ("cache-control", "no-store".to_owned()),
         ("content-security-policy", POLICY.to_owned()),
-        ("referrer-policy", "no-referrer".to_owned()),
+        // Not `no-referrer`: browsers would send `Origin: null` with a form then.
+        ("referrer-policy", "same-origin".to_owned()),
         ("x-request-id", asked.id.to_string()),
     ];
     let outcome = if status < 400 { "served" } else { "declined" };

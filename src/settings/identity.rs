@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::times;
 use super::BreakGlass;
+use super::times;
 
 /// The cookie of a session that the gate began. The prefix binds it to this host, over TLS (RFC 6265bis 4.1.3.2).
 pub const COOKIE: &str = "__Host-gate";

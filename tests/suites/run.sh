@@ -188,6 +188,7 @@ fi
 if wanted browser chromium .venv/bin/python; then
     echo "== browser"
     GATE=$gate .venv/bin/python tests/browser/break_glass.py || fault browser "a passkey in Chromium did not start a session"
+    GATE=$gate .venv/bin/python tests/browser/identity.py || fault browser "a login in Chromium did not go as a person would do it"
     GATE=$gate .venv/bin/python tests/browser/pages.py || fault browser "axe or a person would complain of a page"
 fi
 

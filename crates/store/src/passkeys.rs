@@ -232,7 +232,8 @@ const INVITED: &str =
 const END_WITH: &str = "
     UPDATE gate_sessions SET ended_at_utc = $2, end_reason = $3, ended_by = $4
      WHERE ended_at_utc IS NULL AND methods LIKE $1";
-const NAME: &str = "UPDATE gate_passkeys SET label = $3 WHERE id = $1 AND admin_id = $2 AND revoked_at_utc IS NULL";
+const NAME: &str =
+    "UPDATE gate_passkeys SET label = $3 WHERE id = $1 AND admin_id = $2 AND revoked_at_utc IS NULL";
 const REVOKE_OWN: &str = "
     UPDATE gate_passkeys SET revoked_at_utc = $3, revoked_by = $2
      WHERE id = $1 AND admin_id = $2 AND revoked_at_utc IS NULL

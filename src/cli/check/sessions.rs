@@ -39,7 +39,7 @@ pub(super) fn logins(file: &Path, identity: Option<&Identity>, mapping: &Mapping
         return asking.map(|row| finding("step-up-without-login", message(row))).into_iter().collect();
     };
     let login = format!("{}/login", identity.path);
-    let leads = mapping.find(&login, Method::Get).row().is_some_and(|row| row.is_identity());
+    let leads = mapping.find(&login, Method::Get).row().is_some_and(Row::is_identity);
     let message = format!("no row with `identity = true` leads to `{login}`, so no one can log in there");
     if leads { Vec::new() } else { vec![finding("login-without-row", message)] }
 }

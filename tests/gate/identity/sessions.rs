@@ -82,6 +82,50 @@ async fn an_end_reaches_another_gate_before_it_is_answered() {
     }
 }
 
+/// An operator sees and ends the sessions of another person, and a passkey that is revoked takes its sessions along.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_ends_sessions() {
+    for database in BOTH {
+        let scene = Scene::new(database).await;
+        let mut anna = scene.logged_in("anna").await;
+        let listed: Value =
+            serde_json::from_str(&scene.gate.run(&["session", "list", "anna", "--format", "json"]))
+                .expect("JSON");
+        let id = listed[0]["id"].as_str().expect("an id").to_owned();
+        assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+        assert!(
+            scene.gate.run(&["session", "end", "ben", "--id", &id]).contains("no such session"),
+            "it is Anna's"
+        );
+        assert_eq!(anna.get(&scene.gate, "/home").await.status, 200);
+        assert!(scene.gate.run(&["session", "end", "anna"]).contains("1 session ended"));
+        assert_is_nobody(&scene.gate, anna.token()).await;
+        anna.cookies.clear();
+        assert_eq!(anna.log_in(&scene.gate).await.status, 200);
+        let passkeys: Value =
+            serde_json::from_str(&scene.gate.run(&["passkey", "list", "--of", "anna", "--format", "json"]))
+                .expect("JSON");
+        scene.gate.run(&["passkey", "revoke", passkeys[0]["id"].as_str().expect("an id")]);
+        assert_is_nobody(&scene.gate, anna.token()).await;
+        let steps: Vec<String> = scene
+            .world
+            .store
+            .recent(200)
+            .await
+            .expect("the audit")
+            .iter()
+            .filter(|event| event.event_type == "identity")
+            .map(|event| event.detail.as_ref().map(|text| text.0.to_string()).unwrap_or_default())
+            .collect();
+        for step in ["minted", "ended_by", "registered"] {
+            assert!(
+                steps.iter().any(|text| text.contains(&format!("\"step\":\"{step}\""))),
+                "{step}: {steps:?}"
+            );
+        }
+    }
+}
+
 /// Idle and absolute ends, and what use does to them, by a clock that is turned.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_when_it_is_idle_and_at_its_end() {
