@@ -121,12 +121,14 @@ faults:
 	GATE_FAULTS=full $(CARGO) test --locked --features jemalloc --profile bench --test evidence -- --nocapture
 	GATE_FAULTS=full $(CARGO) test --locked --features jemalloc --profile bench --test faults -- --include-ignored --nocapture --test-threads=1
 
-## `diff` for 10,000 admins on 10,000 routes: less than 10 s, less than 1 GiB; what mappings of 1,000 to 100,000 rows cost a gate
+## `diff` for 10,000 admins on 10,000 routes: less than 10 s, less than 1 GiB; what mappings of 1,000 to 100,000 rows, changes
+## among 100,000 people and pages for 10,000 cost a gate
 scale:
 	@tests/setup.sh test
 	$(CARGO) test --locked --profile bench --test workbench -- --ignored --nocapture scale
 	python3 tests/bench/mapping.py target/release/console-gate
 	python3 tests/bench/people.py target/release/console-gate
+	python3 tests/bench/pages.py target/release/console-gate
 
 ## Criterion: match, decide, warm access (strict and push, both databases), cookie, decision log, firewall
 bench:

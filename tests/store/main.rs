@@ -51,6 +51,7 @@ mod control;
 mod decisions;
 mod drift;
 mod epoch;
+mod everybody;
 mod evidence;
 mod grants;
 mod hit_rate;

@@ -9,6 +9,7 @@ use policy::mapping::Mapping;
 use policy::rbac::LegacyRole;
 use policy::rbac::catalog::Catalog;
 use policy::rbac::census::{CallerKind, Person, place_of};
+use store::everybody::Everybody;
 use store::{SharedStore, StoreError};
 use workbench::impact::profile::LegacyAs;
 
@@ -36,16 +37,8 @@ impl Registry {
     ///
     /// The database did not answer, or the tables changed during every attempt to read them.
     pub async fn read(store: &SharedStore, now: DateTime<Utc>) -> Result<Registry, RegistryError> {
-        const TRIES: u32 = 5;
-        for _ in 0..TRIES {
-            let before = store.control().await?.epoch;
-            let (catalog, people) = (store.catalog().await?.into(), store.census(now).await?.into());
-            // People log in all the time; that does not change who holds what.
-            if store.control_since(Some(before)).await?.only_sessions_changed_since(before) {
-                return Ok(Registry { catalog, people });
-            }
-        }
-        Err(RegistryError::Changing)
+        let Everybody { catalog, people } = store.everybody(now).await?.ok_or(RegistryError::Changing)?;
+        Ok(Registry { catalog, people })
     }
 
     /// An enabled admin or a live machine.

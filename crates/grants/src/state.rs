@@ -71,11 +71,7 @@ impl State {
         for _ in 0..super::TRIES {
             let epoch = store.control().await?.epoch;
             let registry = Registry::read(store, now).await?;
-            let mut memberships = store.memberships().await?;
-            memberships.sort_by(|one, other| (&one.admin, &one.group).cmp(&(&other.admin, &other.group)));
-            let mut timed = store.timed_grants().await?;
-            // Of one admin they stay in the order of groups and ids.
-            timed.sort_by(|one, other| one.admin.cmp(&other.admin));
+            let granted = store.granted(now).await?.ok_or(PeopleError::Changing)?;
             // Merely showing the state needs no more than the displayed parts.
             let (tickets, sessions, machines) = match wanted.is_empty() {
                 true => Default::default(),
@@ -84,12 +80,12 @@ impl State {
             let mut state = State {
                 registry,
                 epoch,
-                memberships: memberships.into(),
-                timed: timed.into(),
+                memberships: granted.memberships,
+                timed: granted.timed,
                 tickets,
                 sessions: sessions.into(),
                 machines,
-                grantors: store.grantors().await?.into(),
+                grantors: granted.grantors,
                 eligible: store.break_glass_rules().clone(),
                 now,
                 disabled: BTreeMap::new(),

@@ -19,6 +19,14 @@ impl Store {
     /// Every enabled admin and live machine token with what was granted to each at `now`, in one snapshot, in the order
     /// of kind and id. A row that cannot be used grants nothing.
     pub async fn census(&self, now: DateTime<Utc>) -> Result<Vec<Person>, StoreError> {
+        Ok(self.census_until(now).await?.0)
+    }
+
+    /// The same, with the time until which it is true if nothing is written: when something begins or ends next.
+    pub(crate) async fn census_until(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<Person>, Option<DateTime<Utc>>), StoreError> {
         let (first, last) = readable_times();
         self.bounded(async {
             let mut connection = self.access_pool.acquire().await?;
@@ -154,7 +162,11 @@ fn assemble(
     facts: Vec<Fact>,
     now: DateTime<Utc>,
     rules: &BreakGlassRules,
-) -> Result<Vec<Person>, StoreError> {
+) -> Result<(Vec<Person>, Option<DateTime<Utc>>), StoreError> {
+    let mut next: Option<DateTime<Utc>> = None;
+    let mut changes_at = |time: Option<DateTime<Utc>>| {
+        next = next.into_iter().chain(time.filter(|time| *time > now)).min();
+    };
     let mut sheets: BTreeMap<(CallerKind, Arc<str>), Sheet> = BTreeMap::new();
     let mut names = Shared::default();
     for Fact { kind, id, name, until, ends } in facts {
@@ -164,6 +176,7 @@ fn assemble(
         let sheet = sheets.entry((caller, id)).or_default();
         let name = name.map(|name| names.of(Arc::from(name)));
         let source = || ends.clone().unwrap_or_default();
+        changes_at(until);
         match kind.as_str() {
             "admin" | "machine" => sheet.is_active = true,
             "disabled_admin" => sheet.is_disabled = true,
@@ -178,7 +191,9 @@ fn assemble(
                 sheet.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
             }
             "limited_admin_legacy" => {
-                if read_end(ends.as_deref()).is_some_and(|end| end > now) {
+                let end = read_end(ends.as_deref());
+                changes_at(end);
+                if end.is_some_and(|end| end > now) {
                     sheet.legacy.extend(name.as_deref().and_then(LegacyRole::parse));
                 }
             }
@@ -186,9 +201,14 @@ fn assemble(
             other => return Err(StoreError::Broken(format!("a fact of the kind `{other}`"))),
         }
     }
+    // A session that began earlier than its row may: it ends when the longest session would.
+    for session in sheets.values().flat_map(|sheet| sheet.sessions.values()) {
+        changes_at(capped(*session).ends);
+    }
     let mut shared = SharedSets::default();
     let people = sheets.into_iter().filter(|(_, sheet)| sheet.is_active && !sheet.is_disabled);
-    Ok(people.map(|(caller, sheet)| sheet.close(caller, now, rules, &mut shared)).collect())
+    let people = people.map(|(caller, sheet)| sheet.close(caller, now, rules, &mut shared)).collect();
+    Ok((people, next))
 }
 
 /// Thousands of people hold the same.

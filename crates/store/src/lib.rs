@@ -20,6 +20,7 @@ pub mod decisions;
 pub mod directory;
 pub mod drift;
 pub mod engine;
+pub mod everybody;
 pub mod evidence;
 pub mod grant_pages;
 pub mod grant_records;
@@ -67,6 +68,7 @@ use self::engine::connection::Pool;
 use self::engine::postgres::{Pin, PostgresPool};
 use self::engine::reused::KeptConnections;
 use self::engine::sql::{Record, Statement};
+use self::everybody::{Everybody, Granted, Kept};
 
 /// The database of a gate.
 ///
@@ -96,6 +98,8 @@ pub struct Store {
     /// Console's own audit table, where denials are mirrored there.
     mirror: OnceLock<Mirror>,
     placement: Placement,
+    everybody: Kept<Everybody>,
+    granted: Kept<Granted>,
 }
 
 /// A store, opened once at start.
@@ -267,6 +271,8 @@ pub async fn open_at(options: &StoreOptions, placement: Placement) -> Result<Sha
         break_glass: OnceLock::new(),
         mirror: OnceLock::new(),
         placement,
+        everybody: Kept::default(),
+        granted: Kept::default(),
     }))
 }
 
