@@ -187,7 +187,7 @@ impl Options {
             admin_id_key: settings.session.admin_id_key.clone(),
             cookie_name: settings.session.cookie().to_owned(),
             session_id: settings.session.session_id_field(),
-            login_path: settings.session.login_path.clone(),
+            login_path: settings.login_path(),
             identity_path: settings.identity.as_ref().map(|identity| identity.path.clone()),
             pages: settings.pages.clone(),
             upstream_host: settings.upstream.host.clone(),

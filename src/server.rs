@@ -346,10 +346,7 @@ async fn prepare(
         site: Site::new(RbacApi::new(own_routes, &secrets.assertion_keys)),
         identity: identity(settings, secrets, &store, &notary, &clock)?,
     };
-    let slides = settings
-        .identity
-        .as_ref()
-        .map(|identity| Slides::start(store.clone(), clock.clone(), identity.idle()));
+    let slides = settings.identity.as_ref().map(|identity| Slides::start(store.clone(), identity.idle()));
     let gate = Gate {
         mappings: mappings.clone(),
         access: access.clone(),

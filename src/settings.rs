@@ -93,6 +93,14 @@ pub const HOSTS_ARE_NEEDED: &str =
     "production requires `allowed_hosts`: the caller must not choose Console's host name";
 
 impl Settings {
+    /// Where a caller without a session is sent.
+    pub fn login_path(&self) -> String {
+        match &self.identity {
+            Some(identity) => format!("{}/login", identity.path),
+            None => self.session.login_path.clone(),
+        }
+    }
+
     /// The names of the servers beside Console.
     pub fn upstream_names(&self) -> BTreeSet<String> {
         self.upstreams.keys().cloned().collect()

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
+use grants::passkeys::{self, Asking};
 use grants::{By, Terms};
 use ledger::event::Way;
 use ledger::{AuditEvent, Notary};
@@ -29,7 +30,8 @@ use crate::server::{self, Start};
 use crate::settings::Settings;
 use crate::settings::secrets::Secrets;
 
-pub(super) const EXAMPLES: Examples = &[("demo", &["console-gate demo", "console-gate demo --port 9000"])];
+pub(super) const EXAMPLES: Examples =
+    &[("demo", &["console-gate demo", "console-gate demo --port 9000", "console-gate demo --passkeys"])];
 
 /// Run a complete demo without set-up
 ///
@@ -43,6 +45,9 @@ pub(super) struct Demo {
     /// The port of /healthz, /readyz and /metrics [default: 9901, or the next that is free]
     #[arg(long)]
     admin_port: Option<u16>,
+    /// Let the gate log people in with passkeys, instead of the stand-in Console: prints a code for the first one
+    #[arg(long)]
+    passkeys: bool,
 }
 
 /// Where the demo listens.
@@ -72,6 +77,16 @@ raxx-devops-team = { by = ["raxx-platform-admins"], quorum = 1, longest = "8h" }
 raxx-support-team = { by = ["raxx-platform-admins"], longest = "8h" }
 "#;
 
+/// The gate's own login, beside the stand-in's at /auth.
+const LOGIN_ROWS: &str = r#"
+[blueprints.identity.routes]
+"GET,POST /gate/*" = { identity = true }
+"GET,POST,PATCH,DELETE /api/v1/auth/*" = { identity = true }
+"#;
+
+/// The person whom the demo invites to register a passkey.
+const INVITED: &str = "support-lead";
+
 /// A persona to log in as.
 #[derive(Clone, Debug)]
 pub(super) struct Persona {
@@ -86,11 +101,14 @@ pub(super) fn run(demo: &Demo, _: &Common) -> anyhow::Result<Ended> {
     let help_desk = std::net::TcpListener::bind("127.0.0.1:0").context("the stand-in FreeScout's port")?;
     help_desk.set_nonblocking(true)?;
     let ports = Ports { gate, admin, freescout: help_desk.local_addr()?.port() };
-    let settings = settings(ports, &folder)?;
+    let settings = settings(ports, &folder, demo.passkeys)?;
     let secrets = Secrets::load(&settings, |_| None)?;
-    let personas = with_notary(&settings, async |store, notary| {
+    let (personas, code) = with_notary(&settings, async |store, notary| {
         store.migrate_seeded().await?;
-        people(&store, &notary, &settings).await
+        let personas = people(&store, &notary, &settings).await?;
+        let asking = Asking { store: &store, notary: &notary, admin: INVITED, now: chrono::Utc::now() };
+        let code = if demo.passkeys { Some(passkeys::invite(asking, "demo").await?) } else { None };
+        Ok((personas, code))
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let socket = folder.path().join("console.sock");
@@ -103,16 +121,21 @@ pub(super) fn run(demo: &Demo, _: &Common) -> anyhow::Result<Ended> {
     runtime.spawn(console::serve(listener, secrets.clone(), personas.clone(), store));
     runtime.spawn(freescout::serve(help_desk, secrets.clone(), SocketAddr::from(([127, 0, 0, 1], admin))));
     // By now the pages that the printed guide names exist.
-    let listening = || print!("{}", guide(demo, ports, &folder, &personas));
+    let listening = || match &code {
+        Some(code) => print!("{}", login_guide(ports, &folder, code)),
+        None => print!("{}", guide(demo, ports, &folder, &personas)),
+    };
     server::run(&settings, &secrets, Start::default(), listening)
         .context("the demo has ended (`--port` and `--admin-port` choose its two ports)")?;
     Ok(Ended::Clean)
 }
 
 /// The shipped mapping with the demo's rollout, the pages on, and [`FURTHER_ROWS`].
-fn demo_routes() -> anyhow::Result<String> {
+fn demo_routes(passkeys: bool) -> anyhow::Result<String> {
     let routes = rolled_out(include_str!("../../routes.toml"));
-    let routes = pages::enabled("routes.toml", &routes, pages::READER, pages::WRITER)?.text + FURTHER_ROWS;
+    let login = if passkeys { LOGIN_ROWS } else { "" };
+    let routes =
+        pages::enabled("routes.toml", &routes, pages::READER, pages::WRITER)?.text + FURTHER_ROWS + login;
     Ok(counted(&routes).context("the demo's mapping is not sound")?.text)
 }
 
@@ -131,15 +154,24 @@ fn rolled_out(routes: &str) -> String {
 }
 
 /// Writes the demo's files and reads its settings back from them, as `serve` would.
-fn settings(ports: Ports, folder: &Folder) -> anyhow::Result<Settings> {
+fn settings(ports: Ports, folder: &Folder, passkeys: bool) -> anyhow::Result<Settings> {
     let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("routes.toml"), demo_routes()?)?;
+    std::fs::write(path("routes.toml"), demo_routes(passkeys)?)?;
+    let session = match passkeys {
+        // A passkey is of a name, and of no address.
+        true => format!(
+            "kind = \"gate\"\n[break_glass]\norigin = \"http://localhost:{}\"\n\
+             [identity]\npath = \"/gate\"\n",
+            ports.gate
+        ),
+        false => "secret_key_file = \"session.key\"\n".to_owned(),
+    };
     let file = path("gate.toml");
     let text = format!(
         "environment = \"development\"\n\
          [listen]\nproxy = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\nupgrade_socket = \"{}\"\ndrain_ms = 1000\n\
          [audit]\nkeys_file = \"audit.keys\"\n\
-         [session]\nsecret_key_file = \"session.key\"\n\
+         [session]\n{session}\
          [pages]\nhome_path = \"/auth/home\"\nlogout_path = \"/auth/logout\"\n\
          [rbac_api]\ncheck_others = \"console:audit:read\"\noperate = \"console:groups:write\"\nwrite_mapping = true\n\
          [assertion]\nkeys_file = \"assertion.keys\"\n\
@@ -230,6 +262,30 @@ async fn people(store: &SharedStore, notary: &Notary, settings: &Settings) -> an
     let event = AuditEvent::FlagFlipped { name: RBAC_V2_FLAG, enabled: true, by: "demo".into() };
     store.set_rbac_v2(true, "demo", now, &notary.note(event.into_record(now))).await?;
     Ok(personas)
+}
+
+fn login_guide(ports: Ports, folder: &Folder, code: &str) -> String {
+    let gate = format!("http://localhost:{}", ports.gate);
+    let place = folder.path().display();
+    format!(
+        "\n\
+console-gate demo, where the gate logs people in:
+
+    {gate}/gate/enrol       type {code} to register a passkey as {INVITED}, within ten minutes
+    {gate}/gate/login       log in with it
+    {gate}/gate/account     your passkeys and sessions
+    {gate}/console/rbac     who may do what and why
+
+Another terminal has the demo's settings with `. {place}/env`, then for example:
+
+    console-gate passkey invite operator
+    console-gate session list {INVITED}
+    console-gate session end {INVITED}
+
+Files: {place}    Ctrl-C ends the demo and removes them.
+
+"
+    )
 }
 
 fn guide(demo: &Demo, ports: Ports, folder: &Folder, personas: &[Persona]) -> String {

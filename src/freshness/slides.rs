@@ -1,15 +1,14 @@
 //! The idle ends of the gate's own sessions, which move with use.
 //!
 //! A request costs one relaxed load. Of all requests of a session within a minute, one puts it into a queue, and a task
-//! moves the ends of all that it finds there by one statement. An answer about access ends with its session's idle end as it
+//! moves the ends of all that it finds there in one transaction. An answer about access ends with its session's idle end as it
 //! was read; then it is read again, and finds the later one. So a session may end up to a minute early, and never late.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clock::SharedClock;
 use metrics::counter;
 use policy::rbac::Access;
 use store::SharedStore;
@@ -19,20 +18,23 @@ use tokio::sync::mpsc;
 pub const EVERY: TimeDelta = TimeDelta::seconds(60);
 /// How many sessions wait to be moved. One that finds no room moves with its next request.
 const WAITING: usize = 4_096;
-/// The most sessions of one statement.
+/// The most sessions of one transaction.
 const MOST: usize = 256;
-/// How long a statement waits for further sessions.
+/// How long a transaction waits for further sessions.
 const GATHERING: Duration = Duration::from_millis(250);
+
+/// A session, and when it was used.
+type Used = (Arc<str>, DateTime<Utc>);
 
 /// Where requests report that a session was used.
 #[derive(Clone, Debug)]
-pub struct Slides(mpsc::Sender<Arc<str>>);
+pub struct Slides(mpsc::Sender<Used>);
 
 impl Slides {
     /// Starts the task that moves ends by `idle`.
-    pub fn start(store: SharedStore, clock: SharedClock, idle: TimeDelta) -> Slides {
+    pub fn start(store: SharedStore, idle: TimeDelta) -> Slides {
         let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(follow(receiver, store, clock, idle));
+        tokio::spawn(follow(receiver, store, idle));
         Slides(sender)
     }
 
@@ -40,14 +42,14 @@ impl Slides {
     pub fn used(&self, access: &Access, now: DateTime<Utc>) {
         let Some(session) = &access.session else { return };
         if session.login.as_ref().is_some_and(|login| login.slides(now, EVERY))
-            && self.0.try_send(session.id.shared()).is_err()
+            && self.0.try_send((session.id.shared(), now)).is_err()
         {
             counter!("gate_session_slides_dropped_total").increment(1);
         }
     }
 }
 
-async fn follow(mut used: mpsc::Receiver<Arc<str>>, store: SharedStore, clock: SharedClock, idle: TimeDelta) {
+async fn follow(mut used: mpsc::Receiver<Used>, store: SharedStore, idle: TimeDelta) {
     let mut batch = Vec::new();
     while used.recv_many(&mut batch, MOST).await > 0 {
         tokio::time::sleep(GATHERING).await;
@@ -56,12 +58,15 @@ async fn follow(mut used: mpsc::Receiver<Arc<str>>, store: SharedStore, clock: S
         {
             batch.push(one);
         }
-        // Sorted, so that two gates never wait for each other's rows.
-        let ids: BTreeSet<String> = batch.drain(..).map(|id| id.to_string()).collect();
-        let (ids, now) = (ids.into_iter().collect::<Vec<_>>(), clock.now());
-        if let Err(error) = store.slide_sessions(&ids, now, now + idle).await {
-            counter!("gate_session_slides_failed_total").increment(ids.len() as u64);
-            tracing::warn!(%error, sessions = ids.len(), "the idle ends of sessions were not moved; they may end early");
+        // In order, so that two gates never wait for each other's rows; of several uses of one session, the last.
+        let mut used = BTreeMap::new();
+        for (id, at) in batch.drain(..) {
+            let last = used.entry(id).or_insert(at);
+            *last = at.max(*last);
+        }
+        if let Err(error) = store.slide_sessions(&used, idle).await {
+            counter!("gate_session_slides_failed_total").increment(used.len() as u64);
+            tracing::warn!(%error, sessions = used.len(), "the idle ends of sessions were not moved; they may end early");
         }
     }
 }

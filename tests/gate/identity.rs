@@ -3,6 +3,7 @@
 //! The passkey is a software authenticator of its own; the browser is this file's, which keeps cookies as a browser does.
 
 mod advisories;
+mod model;
 mod sessions;
 
 use serde_json::{Value, json};
@@ -102,6 +103,7 @@ fn setup(upstream: &Recorder, clock: &Turned, identity: &str) -> Setup {
         session: "kind = \"gate\"\n",
         sections: Box::leak(sections.into_boxed_str()),
         variables: Some(clock.variables()),
+        forwarded: "trusted_hops = 1\n",
         ..Setup::V2
     }
 }
@@ -113,6 +115,8 @@ struct Browser {
     handle: Value,
     credential_id: Value,
     cookies: Vec<(String, String)>,
+    /// How many requests it has sent: each comes from an address of its own, where the gate believes that.
+    sent: u32,
 }
 
 impl Browser {
@@ -122,6 +126,7 @@ impl Browser {
             handle: Value::Null,
             credential_id: Value::Null,
             cookies: Vec::new(),
+            sent: 0,
         }
     }
 
@@ -142,6 +147,8 @@ impl Browser {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let ask = if cookies.is_empty() { ask } else { ask.header("cookie", cookies.join("; ")) };
+        self.sent += 1;
+        let ask = ask.header("x-forwarded-for", std::net::Ipv4Addr::from(self.sent).to_string());
         let answer = gate.send(&ask).await;
         if let Some((name, rest)) = answer.header("set-cookie").split_once('=') {
             let (name, value) = (name.to_owned(), rest.split(';').next().unwrap_or_default().to_owned());

@@ -2,7 +2,10 @@
 //!
 //! What such a session opens is read where all access is ([`crate::access`]). Here it begins, slides and ends.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use ledger::Note;
 
 use crate::engine::change::Change;
@@ -171,15 +174,21 @@ impl Store {
         self.all(of.bind(now).bind(admin)).await
     }
 
-    /// Moves the idle ends of sessions that were used. One that has ended, or was idle for too long, stays over.
+    /// Moves the idle ends of sessions to `idle` after the time at which each was used. One that has ended, or was idle for too
+    /// long, stays over, and no end moves back.
     pub async fn slide_sessions(
         &self,
-        ids: &[String],
-        now: DateTime<Utc>,
-        idle_end: DateTime<Utc>,
-    ) -> Result<u64, StoreError> {
-        let ids = serde_json::to_string(ids).unwrap_or_default();
-        self.execute(Statement::of(SLIDE_POSTGRES, SLIDE_SQLITE).bind(ids).bind(now).bind(idle_end)).await
+        used: &BTreeMap<Arc<str>, DateTime<Utc>>,
+        idle: TimeDelta,
+    ) -> Result<(), StoreError> {
+        let slide = async {
+            let mut transaction = self.pool.begin().await?;
+            for (id, at) in used {
+                transaction.execute(sql(SLIDE).bind(id.to_string()).bind(*at).bind(*at + idle)).await?;
+            }
+            transaction.commit().await
+        };
+        self.bounded(slide).await
     }
 
     /// Forgets sessions that have been over since `before`.
@@ -237,14 +246,10 @@ const SESSIONS: &str = "
            address
       FROM gate_sessions
      WHERE ended_at_utc IS NULL AND idle_ends_at_utc > $1 AND absolute_ends_at_utc > $1";
-const SLIDE_POSTGRES: &str = "
+const SLIDE: &str = "
     UPDATE gate_sessions SET last_used_at_utc = $2, idle_ends_at_utc = $3
-     WHERE id IN (SELECT jsonb_array_elements_text($1::jsonb)) AND ended_at_utc IS NULL AND idle_ends_at_utc > $2
-       AND absolute_ends_at_utc > $2";
-const SLIDE_SQLITE: &str = "
-    UPDATE gate_sessions SET last_used_at_utc = $2, idle_ends_at_utc = $3
-     WHERE id IN (SELECT value FROM json_each($1)) AND ended_at_utc IS NULL AND idle_ends_at_utc > $2
-       AND absolute_ends_at_utc > $2";
+     WHERE id = $1 AND ended_at_utc IS NULL AND idle_ends_at_utc > $2 AND absolute_ends_at_utc > $2
+       AND idle_ends_at_utc < $3";
 const FORGET: &str = "DELETE FROM gate_sessions WHERE absolute_ends_at_utc < $1";
 const MARK: &str = "
     INSERT INTO gate_one_time (purpose, value_sha256, expires_at_utc) VALUES ($1, $2, $3)

@@ -42,7 +42,7 @@ pub(super) async fn serve(
     store: SharedStore,
 ) -> anyhow::Result<()> {
     let no_fallbacks: [&[u8]; 0] = [];
-    let secret = secrets.session_key.as_ref().map_or(&b""[..], Secret::expose);
+    let secret = secrets.session_key.as_ref().map_or(&b"nothing is signed here"[..], Secret::expose);
     let keys = SigningKeys::new(secret, no_fallbacks)?;
     let console = Arc::new(Console { secrets, keys, personas, store });
     let router = Router::new()
